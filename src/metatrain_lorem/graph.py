@@ -1,0 +1,123 @@
+"""Systems as plain tensors: the input of the network.
+
+Letters used for shapes throughout the package: ``N`` atoms, ``P`` directed pairs,
+``S`` systems, ``G`` neighborhoods (one per atom and neighbor species), ``W`` slots of
+a neighborhood, ``K`` radial functions, ``M = (L + 1)**2`` spherical components.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Graph(NamedTuple):
+    """A batch of ``S`` systems, their ``N`` atoms and ``P`` directed pairs.
+
+    The atoms of one system are contiguous. Lengths share one unit (Angstrom).
+    """
+
+    positions: torch.Tensor  # [N, 3]
+    species: torch.Tensor  # [N] atomic numbers
+    cells: torch.Tensor  # [S, 3, 3] lattice vectors as rows
+    pbc: torch.Tensor  # [S, 3] bool
+    systems: torch.Tensor  # [N] index of the system of an atom
+    centers: torch.Tensor  # [P] atom i of a pair
+    neighbors: torch.Tensor  # [P] atom j of a pair
+    cell_shifts: torch.Tensor  # [P, 3] integer multiples of the lattice vectors
+
+
+class Neighborhoods(NamedTuple):
+    """The pairs of a :class:`Graph`, laid out as ``G`` rows of ``W`` slots.
+
+    A row holds all neighbors of one species around one center. Rows are sorted by
+    their pair of species, so that rows of equal species are contiguous; empty slots
+    hold a vector beyond the cutoff and ``mask`` False. Sums over neighbors thereby
+    become matrix products over the slots.
+    """
+
+    vectors: torch.Tensor  # [G, W, 3] from center to neighbor
+    mask: torch.Tensor  # [G, W] bool
+    neighbors: torch.Tensor  # [G, W] atom j (the center itself in empty slots)
+    centers: torch.Tensor  # [G] atom i
+    species_pairs: torch.Tensor  # [T, 2] distinct pairs (Z_i, Z_j)
+    pair_of_row: torch.Tensor  # [G] index into species_pairs
+    rows_per_pair: list[int]  # [T] number of rows of each species pair
+
+
+def pair_vectors(graph: Graph) -> torch.Tensor:
+    """``r_ij = r_j - r_i + shift_ij @ cell``, differentiable in positions and cells.
+
+    :return: vectors from centers to neighbors, ``[P, 3]``
+    """
+    positions, cells = graph.positions, graph.cells
+    if graph.cells.shape[0] == 1:
+        shifts = graph.cell_shifts.to(cells.dtype) @ cells[0]
+    else:
+        cell_of_pair = cells[graph.systems[graph.centers]]
+        shifts = torch.einsum(
+            "pa,pab->pb", graph.cell_shifts.to(cells.dtype), cell_of_pair
+        )
+    return (
+        positions.index_select(0, graph.neighbors)
+        - positions.index_select(0, graph.centers)
+        + shifts
+    )
+
+
+def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
+    """Lay the pairs out as one row per (center, neighbor species).
+
+    The result does not depend on the order of the pairs, except for the order of the
+    summands within a row.
+
+    :param cutoff: empty slots hold a vector of twice this length, where every radial
+        function vanishes
+    """
+    device = graph.centers.device
+    num_atoms, num_pairs = graph.positions.shape[0], graph.centers.shape[0]
+    species_of_pair = (
+        graph.species[graph.centers] * 256 + graph.species[graph.neighbors]
+    )
+    keys, order = torch.sort(species_of_pair * num_atoms + graph.centers)
+    row_keys, row_of_pair, row_sizes = torch.unique_consecutive(
+        keys, return_inverse=True, return_counts=True
+    )
+    num_rows = row_keys.shape[0]
+    width = int(row_sizes.max()) if num_rows > 0 else 0
+
+    row_starts = torch.cumsum(row_sizes, 0) - row_sizes
+    slots = (
+        torch.arange(num_pairs, device=device)
+        + row_of_pair * width
+        - row_starts[row_of_pair]
+    )
+    centers = row_keys % max(num_atoms, 1)
+    species_keys, pair_of_row, rows_per_pair = torch.unique_consecutive(
+        torch.div(row_keys, max(num_atoms, 1), rounding_mode="floor"),
+        return_inverse=True,
+        return_counts=True,
+    )
+    vectors = pair_vectors(graph).index_select(0, order)
+    outside = torch.full(
+        (num_rows * width, 3), 2.0 * cutoff, dtype=vectors.dtype, device=device
+    )
+    mask = torch.zeros(num_rows * width, dtype=torch.bool, device=device)
+    neighbors = centers.repeat_interleave(width)
+    return Neighborhoods(
+        vectors=outside.index_copy(0, slots, vectors).reshape(num_rows, width, 3),
+        mask=mask.index_fill(0, slots, True).reshape(num_rows, width),
+        neighbors=neighbors.index_copy(0, slots, graph.neighbors[order]).reshape(
+            num_rows, width
+        ),
+        centers=centers,
+        species_pairs=torch.stack([species_keys // 256, species_keys % 256], dim=1),
+        pair_of_row=pair_of_row,
+        rows_per_pair=[int(n) for n in rows_per_pair],
+    )
+
+
+def safe_norm(vectors: torch.Tensor) -> torch.Tensor:
+    """Length of vectors ``[..., 3] -> [...]``, with zero gradient at length zero."""
+    squared = (vectors * vectors).sum(-1)
+    is_zero = squared == 0
+    return torch.where(is_zero, squared, torch.where(is_zero, 1.0, squared).sqrt())

@@ -1,0 +1,196 @@
+"""Short-range messages between neighbors (optional)."""
+
+import torch
+
+from .graph import Neighborhoods
+from .initialization import linear, mlp
+from .spherical import DegreeNorms, degrees_of_components
+from .tensor_product import DegreeLinear, TensorProduct
+from .update import Update
+
+
+class PairCoefficients(torch.nn.Module):
+    r"""Sums of :math:`s_{ij} = \sum_k T_k(h_i, h_j) R_k(r_{ij})` over neighbors.
+
+    :math:`T` is a neural network with one hidden layer, whose first layer splits into a
+    part of the center and a part of the neighbor. As :math:`s` is linear in the outer
+    product of hidden layer and radial functions, the latter is summed over the neighbors
+    before the large second layer is applied, once per atom instead of once per pair.
+
+    :param num_features: number of scalar features ``d``
+    :param num_radial: number of radial functions ``K``
+    """
+
+    def __init__(self, num_features: int, num_radial: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.num_radial = num_radial
+        self.network = mlp([2 * num_features, num_features, num_radial * num_features])
+
+    def hidden(self, scalars: torch.Tensor, rows: Neighborhoods) -> torch.Tensor:
+        """Hidden layer of the pairs, ``[G, W, d + 1]``, with a last entry of one."""
+        first = self.network[0]
+        center, neighbor = torch.chunk(first.weight, 2, dim=1)
+        of_center = (scalars @ center.t() + first.bias)[rows.centers]
+        of_neighbor = (scalars @ neighbor.t())[rows.neighbors]
+        hidden = torch.nn.functional.silu(of_center.unsqueeze(1) + of_neighbor)
+        return torch.nn.functional.pad(hidden, [0, 1], value=1.0)
+
+    def second_layer(self) -> torch.Tensor:
+        """Weights of the second layer and its bias, ``[K, d, d + 1]``."""
+        second = self.network[2]
+        table = torch.cat([second.weight, second.bias.unsqueeze(1)], dim=1)
+        return table.reshape(self.num_radial, self.num_features, -1)
+
+
+class Messages(torch.nn.Module):
+    r"""One step of message passing.
+
+    .. math::
+
+        h_i &\leftarrow \mathrm{Update}\left(h_i, \sum_j W s_{ij}\right), \quad
+        m_i = \sum_j \mathrm{TensorProduct}((V_l s_{ij}) Y_{lm}(\hat r_{ij}), x_j) \\
+        x_i &\leftarrow \mathrm{TensorProduct}(A x_i, B m_i), \quad
+        h_i \leftarrow \mathrm{Update}(h_i, \mathrm{norms}(x_i))
+
+    with pair features :math:`s_{ij}` of both atoms' ``h`` (arXiv:2507.19382, "Message
+    passing"). The second line of equations, on spherical features, is optional.
+
+    :param num_features: number of scalar features ``d``
+    :param num_radial: number of radial functions ``K``
+    :param max_degree: highest degree ``L``
+    :param num_spherical_features: channels ``c`` of the spherical features
+    :param equivariant: whether spherical features are exchanged, too
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_radial: int,
+        max_degree: int,
+        num_spherical_features: int,
+        equivariant: bool,
+    ) -> None:
+        super().__init__()
+        self.coefficients = PairCoefficients(num_features, num_radial)
+        self.to_scalar = linear(num_features, num_features, bias=False)
+        self.update = Update(num_features, num_features)
+        self.spherical = (
+            SphericalMessages(num_features, max_degree, num_spherical_features)
+            if equivariant
+            else None
+        )
+
+    def forward(
+        self,
+        rows: Neighborhoods,
+        radial: torch.Tensor,
+        harmonics: torch.Tensor,
+        scalars: torch.Tensor,
+        spherical: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """New features of the atoms.
+
+        :param radial: ``[G, W, K]``, zero in empty slots
+        :param harmonics: ``[G, W, M]``
+        :param scalars: ``h [N, d]``
+        :param spherical: ``x [N, M, c]``
+        :return: new ``h [N, d]`` and ``x [N, M, c]``
+        """
+        hidden = self.coefficients.hidden(scalars, rows)  # [G, W, d + 1]
+        table = self.coefficients.second_layer()  # [K, d, d + 1]
+        scalar_table = torch.einsum("khe,gh->gke", table, self.to_scalar.weight)
+        sums = torch.bmm(radial.transpose(1, 2), hidden).flatten(1)
+        inputs = torch.zeros_like(scalars).index_add(
+            0, rows.centers, sums @ scalar_table.flatten(1).t()
+        )
+        scalars = self.update(scalars, inputs)
+        if self.spherical is not None:
+            scalars, spherical = self.spherical(
+                rows, radial, harmonics, hidden, table, scalars, spherical
+            )
+        return scalars, spherical
+
+
+class SphericalMessages(torch.nn.Module):
+    """The spherical half of :class:`Messages`.
+
+    The tensor product of a pair's filter and its neighbor's features is bilinear: outer
+    products are summed over the neighbors, and coupled once per atom.
+    """
+
+    def __init__(
+        self, num_features: int, max_degree: int, num_spherical_features: int
+    ) -> None:
+        super().__init__()
+        degree, channels = max_degree, num_spherical_features
+        self.num_channels = channels
+        self.to_spherical = linear(num_features, (degree + 1) * channels, bias=False)
+        self.filter = DegreeLinear(degree, channels, channels)
+        self.message_product = TensorProduct(degree, degree, degree, channels)
+        self.own = DegreeLinear(degree, channels, channels)
+        self.received = DegreeLinear(degree, channels, channels)
+        self.product = TensorProduct(degree, degree, degree, channels)
+        self.norms = DegreeNorms(degree)
+        self.update = Update(num_features, (degree + 1) * channels)
+        self.register_buffer("degrees", degrees_of_components(degree), persistent=False)
+
+    def forward(
+        self,
+        rows: Neighborhoods,
+        radial: torch.Tensor,
+        harmonics: torch.Tensor,
+        hidden: torch.Tensor,
+        table: torch.Tensor,
+        scalars: torch.Tensor,
+        spherical: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Arguments and results as in :meth:`Messages.forward`, with the pairs'
+        ``hidden [G, W, d + 1]`` layer and its second layer ``table [K, d, d + 1]``."""
+        # The linear maps that follow s_ij are folded into the table.
+        to_filter = torch.einsum(
+            "lco,lch->loh",
+            self.filter.weight,
+            self.to_spherical.weight.reshape(-1, self.num_channels, table.shape[1]),
+        )  # [L + 1, c, d]
+        folded = torch.einsum("loh,khe->kloe", to_filter, table)
+        coefficients = self._pair_coefficients(hidden, radial, folded)
+        filters = coefficients.index_select(2, self.degrees) * harmonics.unsqueeze(3)
+        messages = self._summed_products(filters, rows, spherical)
+        spherical = self.product(self.own(spherical), self.received(messages))
+        return self.update(scalars, self.norms(spherical).flatten(1)), spherical
+
+    def _pair_coefficients(
+        self, hidden: torch.Tensor, radial: torch.Tensor, folded: torch.Tensor
+    ) -> torch.Tensor:
+        """``[G, W, d + 1], [G, W, K], [K, L + 1, c, d + 1] -> [G, W, L + 1, c]``"""
+        num_radial = radial.shape[2]
+        per_radial = (hidden @ folded.flatten(0, 2).t()).unflatten(2, [num_radial, -1])
+        summed = (radial.unsqueeze(2) @ per_radial).squeeze(2)
+        return summed.unflatten(2, [-1, self.num_channels])
+
+    def _summed_products(
+        self, filters: torch.Tensor, rows: Neighborhoods, spherical: torch.Tensor
+    ) -> torch.Tensor:
+        """Coupled ``sum_j filter_ij x x_j``; ``filters [G, W, M, c] -> [N, M, c]``"""
+        product = self.message_product
+        num_atoms = spherical.shape[0]
+        a = filters.permute(0, 3, 2, 1)  # [G, c, M, W]
+        b = spherical[rows.neighbors].permute(0, 3, 1, 2)  # [G, c, W, M]
+        outer = a @ b  # [G, c, M, M]
+        outer = torch.zeros(
+            [num_atoms] + list(outer.shape[1:]), dtype=outer.dtype, device=outer.device
+        ).index_add(0, rows.centers, outer)
+        outer = outer.permute(1, 2, 3, 0)  # [c, M, M, N]
+        even, odd = outer.index_select(1, product.even1), outer.index_select(
+            1, product.odd1
+        )
+        same = [
+            even.index_select(2, product.even2).flatten(1, 2),
+            odd.index_select(2, product.odd2).flatten(1, 2),
+        ]
+        mixed = [
+            even.index_select(2, product.odd2).flatten(1, 2),
+            odd.index_select(2, product.even2).flatten(1, 2),
+        ]
+        return product.contract(torch.cat(same, dim=1), torch.cat(mixed, dim=1))

@@ -1,0 +1,30 @@
+"""Neighbor lists of single systems, for use without an engine."""
+
+import torch
+import vesin
+
+
+def neighbor_list(
+    positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All directed pairs within the cutoff, including periodic images.
+
+    :param positions: ``[N, 3]``
+    :param cell: ``[3, 3]``; rows of open directions are ignored
+    :param pbc: ``[3]`` booleans
+    :param cutoff: in the unit of ``positions``
+    :return: centers ``[P]``, neighbors ``[P]`` and integer cell shifts ``[P, 3]``
+    """
+    calculator = vesin.NeighborList(cutoff=cutoff, full_list=True)
+    centers, neighbors, shifts = calculator.compute(
+        points=positions.detach().cpu().double().numpy(),
+        box=cell.detach().cpu().double().numpy(),
+        periodic=pbc.cpu().numpy(),
+        quantities="ijS",
+    )
+    device = positions.device
+    return (
+        torch.from_numpy(centers.astype("int64")).to(device),
+        torch.from_numpy(neighbors.astype("int64")).to(device),
+        torch.from_numpy(shifts.astype("int64")).to(device),
+    )

@@ -1,0 +1,158 @@
+"""The LOREM network on plain tensors: from a :class:`Graph` to energies of atoms.
+
+This module and what it imports need torch and e3nn only.
+"""
+
+from typing import NamedTuple, Optional
+
+import torch
+
+from .density import SpeciesPairExpansion, neighbor_density
+from .graph import Graph, gather_neighborhoods, safe_norm
+from .initialization import linear
+from .long_range import LongRange
+from .messages import Messages
+from .radial import RadialBasis
+from .spherical import DegreeNorms, SphericalHarmonics
+from .tensor_product import TensorDense
+from .update import Update
+
+# Rows of the species embedding. The reference code has 100, for Z = 0 ... 99.
+NUM_SPECIES = 100
+
+
+class Nodes(NamedTuple):
+    """What the network knows of the ``N`` atoms.
+
+    Scalar features are kept from each stage: after the sum over neighbors, after each
+    message-passing step, and after the long-range block. A target is the sum of one
+    readout per stage.
+    """
+
+    scalars: list[torch.Tensor]  # each [N, d]
+    spherical: list[torch.Tensor]  # each [N, M, c]
+    charges: torch.Tensor  # [N, 1 + (L_lr + 1)**2], or [N, 0] without long range
+    potentials: torch.Tensor  # like charges
+
+
+class Network(torch.nn.Module):
+    """LOREM without its readouts (arXiv:2507.19382).
+
+    :param cutoff: radius of the neighborhoods ``r_c``
+    :param max_degree: highest degree ``L`` of the spherical features
+    :param num_features: number of scalar features ``d``
+    :param num_spherical_features: channels ``c`` of the spherical features
+    :param num_radial: number of radial functions ``K``
+    :param num_species_features: width of the species embedding
+    :param num_message_passing: number of short-range message-passing steps
+    :param equivariant_message_passing: whether they exchange spherical features
+    :param initialize_node_features: whether scalar features start from the species of
+        the atom, or from zero
+    :param long_range: whether atoms exchange charges
+    :param max_degree_lr: highest degree of the charges
+    :param smearing: width of the Gaussian charges; by default ``cutoff / 4``
+    :param accuracy: relative size of the neglected reciprocal-space terms
+    """
+
+    def __init__(
+        self,
+        *,
+        cutoff: float = 5.0,
+        max_degree: int = 6,
+        num_features: int = 128,
+        num_spherical_features: int = 8,
+        num_radial: int = 32,
+        num_species_features: int = 8,
+        num_message_passing: int = 0,
+        equivariant_message_passing: bool = True,
+        initialize_node_features: bool = True,
+        long_range: bool = True,
+        max_degree_lr: int = 2,
+        smearing: Optional[float] = None,
+        accuracy: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        d, c = num_features, num_spherical_features
+        self.cutoff = cutoff
+        self.num_features = d
+        self.num_stages = 1 + num_message_passing + int(long_range)
+
+        self.radial = RadialBasis(cutoff, num_radial)
+        self.harmonics = SphericalHarmonics(max_degree)
+        self.species = torch.nn.Embedding(NUM_SPECIES, num_species_features)
+        torch.nn.init.normal_(self.species.weight, std=num_species_features**-0.5)
+        self.initial = (
+            linear(num_species_features, d) if initialize_node_features else None
+        )
+        self.expansion = SpeciesPairExpansion(
+            num_species_features, num_radial, d, max_degree, c
+        )
+        self.density_update = Update(d, d)
+        self.couple = TensorDense(max_degree, max_degree, c, c)
+        self.norms = DegreeNorms(max_degree)
+        self.norms_update = Update(d, (max_degree + 1) * c)
+        self.messages = torch.nn.ModuleList(
+            Messages(d, num_radial, max_degree, c, equivariant_message_passing)
+            for _ in range(num_message_passing)
+        )
+        self.long_range = (
+            LongRange(
+                cutoff,
+                cutoff / 4 if smearing is None else smearing,
+                accuracy,
+                d,
+                max_degree,
+                c,
+                max_degree_lr,
+            )
+            if long_range
+            else None
+        )
+
+    def forward(self, graph: Graph) -> Nodes:
+        """Features of the atoms; charges and potentials if the long range is on."""
+        rows = gather_neighborhoods(graph, self.cutoff)
+        distances = safe_norm(rows.vectors)  # [G, W]
+        radial = self.radial(distances)  # [G, W, K]
+        harmonics = self.harmonics(rows.vectors, distances)  # [G, W, M]
+
+        # Sums over the neighbors, tabulated by species
+        density = neighbor_density(radial, harmonics)  # [G, M, K]
+        inputs, spherical = self.expansion(density, rows, self.species.weight)
+        num_atoms = graph.positions.shape[0]
+        inputs = sum_rows(inputs, rows.centers, num_atoms)  # [N, d]
+        spherical = sum_rows(spherical, rows.centers, num_atoms)  # [N, M, c]
+
+        # Features of the atoms
+        scalars = torch.zeros_like(inputs)
+        if self.initial is not None:
+            scalars = self.initial(self.species(graph.species))
+        scalars = self.density_update(scalars, inputs)
+        spherical = self.couple(spherical)
+        scalars = self.norms_update(scalars, self.norms(spherical).flatten(1))
+        stages, spherical_stages = [scalars], [spherical]
+
+        # Messages within the cutoff
+        for message in self.messages:
+            scalars, spherical = message(rows, radial, harmonics, scalars, spherical)
+            stages.append(scalars)
+            spherical_stages.append(spherical)
+
+        # Messages over any distance
+        charges = potentials = scalars.new_zeros(num_atoms, 0)
+        if self.long_range is not None:
+            scalars, products, charges, potentials = self.long_range(
+                graph, rows, distances, scalars, spherical
+            )
+            stages.append(scalars)
+            spherical_stages.append(products)
+        return Nodes(stages, spherical_stages, charges, potentials)
+
+
+def sum_rows(
+    values: torch.Tensor, centers: torch.Tensor, num_atoms: int
+) -> torch.Tensor:
+    """Sum the neighborhoods of each atom, ``[G, ...] -> [N, ...]``."""
+    shape = [num_atoms] + list(values.shape[1:])
+    zeros = torch.zeros(shape, dtype=values.dtype, device=values.device)
+    return zeros.index_add(0, centers, values)

@@ -1,0 +1,134 @@
+"""Spherical harmonics, and norms of spherical features.
+
+Components are flattened to one axis of ``M = (L + 1)**2`` entries: degree ``l`` takes
+``l**2 ... (l + 1)**2 - 1``, with ``m = -l ... l`` in this order. The three components of
+``l = 1`` are therefore ``y, z, x``.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+
+
+def degrees_of_components(max_degree: int) -> torch.Tensor:
+    """Degree ``l`` of each flattened component, ``[M]``."""
+    degrees = torch.arange(max_degree + 1)
+    return degrees.repeat_interleave(2 * degrees + 1)
+
+
+class SphericalHarmonics(torch.nn.Module):
+    r"""Real spherical harmonics in Racah's normalization, :math:`\sum_m Y_{lm}^2 = 1`.
+
+    For a unit vector :math:`(x, y, z)`,
+
+    .. math::
+
+        Y_{lm} = N_{lm} \frac{d^{|m|} P_l(z)}{dz^{|m|}} \times
+        \begin{cases}
+            \mathrm{Re}\,(x + iy)^m & m \ge 0 \\ \mathrm{Im}\,(x + iy)^{|m|} & m < 0
+        \end{cases}, \quad
+        N_{lm}^2 = (2 - \delta_{m0}) \frac{(l - |m|)!}{(l + |m|)!}
+
+    Both factors are matrix products of a few powers with constant tables, so that the
+    number of operations does not grow with the number of components.
+
+    :param max_degree: highest degree ``L``
+    """
+
+    def __init__(self, max_degree: int) -> None:
+        super().__init__()
+        self.max_degree = max_degree
+        num_components = (max_degree + 1) ** 2
+        polar = torch.zeros(max_degree + 1, num_components, dtype=torch.float64)
+        azimuthal = torch.zeros(2 * max_degree + 1, num_components, dtype=torch.float64)
+        for degree in range(max_degree + 1):
+            legendre = np.polynomial.Legendre.basis(degree).convert(
+                kind=np.polynomial.Polynomial
+            )
+            for m in range(-degree, degree + 1):
+                component = degree**2 + degree + m
+                coefficients = legendre.deriv(abs(m)).coef if m != 0 else legendre.coef
+                norm = math.factorial(degree - abs(m)) / math.factorial(degree + abs(m))
+                norm = math.sqrt(norm * (1 if m == 0 else 2))
+                polar[: len(coefficients), component] = norm * torch.from_numpy(
+                    coefficients
+                )
+                azimuthal[max_degree + m, component] = 1.0
+        self.register_buffer("polar", polar, persistent=False)
+        self.register_buffer("azimuthal", azimuthal, persistent=False)
+
+    def forward(self, vectors: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
+        """Harmonics of the directions of ``vectors``.
+
+        :param vectors: ``[..., 3]``
+        :param distances: their lengths ``[...]``; a zero vector is taken as it is, its
+            harmonics are finite constants with zero gradient
+        :return: ``[..., M]``
+        """
+        safe_distances = torch.where(distances > 0, distances, 1.0)
+        x, y, z = torch.unbind(vectors / safe_distances.unsqueeze(-1), dim=-1)
+        z_powers = [torch.ones_like(z)]
+        real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
+        for _ in range(self.max_degree):
+            z_powers.append(z_powers[-1] * z)
+            next_real = real[-1] * x - imaginary[-1] * y
+            imaginary.append(real[-1] * y + imaginary[-1] * x)
+            real.append(next_real)
+        imaginary.reverse()
+        azimuth = torch.stack(imaginary[:-1] + real, dim=-1)  # [..., 2 L + 1]
+        return (torch.stack(z_powers, dim=-1) @ self.polar.to(z.dtype)) * (
+            azimuth @ self.azimuthal.to(z.dtype)
+        )
+
+
+class DegreeNorms(torch.nn.Module):
+    r"""L2 norm over the components of each degree and channel.
+
+    .. math::
+
+        n_{ilc} = (2l + 1)^{1/4} \sqrt{\textstyle\sum_m (x_{ic}^{lm})^2}
+
+    The factor makes the variance uniform over degrees. Each block is divided by its
+    largest entry first: that changes no derivative, is exact at every scale, and leaves
+    first and second derivatives finite for blocks down to 1e-37 (float32); a block of
+    zeros has zero derivatives.
+
+    :param max_degree: highest degree ``L`` of the features
+    """
+
+    def __init__(self, max_degree: int) -> None:
+        super().__init__()
+        self.max_degree = max_degree
+        degrees = degrees_of_components(max_degree)
+        indicator = torch.nn.functional.one_hot(degrees).to(torch.float64)
+        factors = (2.0 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
+        # Components of each degree, padded to 2 L + 1 by repeating the last one.
+        padded = [
+            min(degree**2 + m, (degree + 1) ** 2 - 1)
+            for degree in range(max_degree + 1)
+            for m in range(2 * max_degree + 1)
+        ]
+        self.register_buffer("degrees", degrees, persistent=False)
+        self.register_buffer("indicator", indicator, persistent=False)
+        self.register_buffer("factors", factors.unsqueeze(-1), persistent=False)
+        self.register_buffer("padded", torch.tensor(padded), persistent=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``[N, M, c] -> [N, L + 1, c]``"""
+        num_atoms, num_channels = features.shape[0], features.shape[2]
+        magnitudes = features.detach().abs().index_select(1, self.padded)
+        scale = magnitudes.reshape(
+            num_atoms, self.max_degree + 1, 2 * self.max_degree + 1, num_channels
+        ).amax(dim=2)
+        is_zero = scale == 0
+        scale = torch.where(is_zero, 1.0, scale)
+        scaled = features / scale.index_select(1, self.degrees)
+        squared = torch.einsum(
+            "imc,ml->ilc", scaled * scaled, self.indicator.to(features.dtype)
+        )
+        norms = scale * torch.where(is_zero, 1.0, squared).sqrt()
+        return torch.where(is_zero, 0.0, norms) * self.factors.to(features.dtype)
+
+

@@ -1,0 +1,208 @@
+"""Linear maps and tensor products of spherical features ``[N, M, c]``."""
+
+import math
+
+import torch
+from e3nn.o3 import wigner_3j
+
+from .initialization import truncated_normal_
+from .spherical import degrees_of_components
+
+
+def clebsch_gordan(
+    max_degree1: int, max_degree2: int, max_degree3: int
+) -> torch.Tensor:
+    r"""Real Clebsch-Gordan coefficients :math:`C^{l_3 m_3}_{l_1 m_1 l_2 m_2}`.
+
+    Normalized by :math:`\sum_{m_1 m_2} C^2 = 1` for each allowed path. The sign of a path
+    with even :math:`l_1 + l_2 + l_3` is the one for which two equal arguments multiply as
+    in the Condon-Shortley convention: :math:`\sum C Y_{l_1 m_1} Y_{l_2 m_2} = \langle l_1
+    0 l_2 0 | l_3 0 \rangle Y_{l_3 m_3}` in Racah's normalization.
+
+    :return: ``[(L1 + 1)**2, (L2 + 1)**2, (L3 + 1)**2]``, float64
+    """
+    shape = [(degree + 1) ** 2 for degree in (max_degree1, max_degree2, max_degree3)]
+    coefficients = torch.zeros(shape, dtype=torch.float64)
+    for l1 in range(max_degree1 + 1):
+        for l2 in range(max_degree2 + 1):
+            for l3 in range(abs(l1 - l2), min(l1 + l2, max_degree3) + 1):
+                # e3nn's components of degree 1 are x, y, z of a frame whose polar axis
+                # is y; fed with (y, z, x) its harmonics are ours for every degree, so
+                # its coefficients are ours up to norm and sign.
+                path = wigner_3j(l1, l2, l3, dtype=torch.float64)
+                path = path * math.sqrt(2 * l3 + 1) * _path_sign(l1, l2, l3, path)
+                coefficients[
+                    l1**2 : (l1 + 1) ** 2, l2**2 : (l2 + 1) ** 2, l3**2 : (l3 + 1) ** 2
+                ] = path
+    return coefficients
+
+
+def _path_sign(l1: int, l2: int, l3: int, path: torch.Tensor) -> float:
+    """Sign that brings e3nn's coefficients of one path to the convention above."""
+    if (l1 + l2 + l3) % 2 == 1:
+        return 1.0
+    wanted = -1.0 if (l1 - l2 + (l1 + l2 + l3) // 2) % 2 else 1.0
+    return wanted * float(torch.sign(path[l1, l2, l3]))
+
+
+class DegreeLinear(torch.nn.Module):
+    """A linear map of the channels, with weights of its own for each degree.
+
+    :param max_degree: highest degree ``L``
+    :param in_channels: channels of the input
+    :param out_channels: channels of the output
+    """
+
+    def __init__(self, max_degree: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(
+            truncated_normal_(
+                torch.empty(max_degree + 1, in_channels, out_channels),
+                1.0 / in_channels,
+            )
+        )
+        self.register_buffer(
+            "degrees", degrees_of_components(max_degree), persistent=False
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``[N, M, in_channels] -> [N, M, out_channels]``"""
+        weight = self.weight.index_select(0, self.degrees)  # [M, in, out]
+        return torch.bmm(features.transpose(0, 1), weight).transpose(0, 1)
+
+
+class TensorProduct(torch.nn.Module):
+    r"""Channel-wise tensor product with one weight per coupling path and channel.
+
+    .. math::
+
+        z^{l_3 m_3}_c = \sum_{l_1 l_2} w^{l_1 l_2 l_3}_c \sum_{m_1 m_2}
+        C^{l_3 m_3}_{l_1 m_1 l_2 m_2} a^{l_1 m_1}_c b^{l_2 m_2}_c
+
+    over paths with even :math:`l_1 + l_2 + l_3`, so that no pseudotensor appears. Even
+    and odd output degrees need separate halves of the outer product :math:`a \otimes b`;
+    each half is contracted by one dense matrix product per channel. That is faster than
+    the sparse sum over the non-zero coefficients (1 in 8), on CPU and GPU.
+
+    :param max_degree1: highest degree of the first factor
+    :param max_degree2: highest degree of the second factor
+    :param max_degree3: highest degree of the product
+    :param num_channels: number of channels ``c``
+    """
+
+    def __init__(
+        self, max_degree1: int, max_degree2: int, max_degree3: int, num_channels: int
+    ) -> None:
+        super().__init__()
+        self.num_channels = num_channels
+        max_degrees = [max_degree1, max_degree2, max_degree3]
+        num_degrees = [degree + 1 for degree in max_degrees]
+        coefficients = clebsch_gordan(max_degree1, max_degree2, max_degree3)
+
+        degrees = [degrees_of_components(degree) for degree in max_degrees]
+        even = [torch.nonzero(d % 2 == 0).flatten() for d in degrees]
+        odd = [torch.nonzero(d % 2 == 1).flatten() for d in degrees]
+        paths = (
+            degrees[0][:, None, None] * num_degrees[1] + degrees[1][:, None]
+        ) * num_degrees[2] + degrees[2]
+
+        # Blocks (parity1, parity2) that contribute to even and to odd output degrees.
+        blocks = [(even[0], even[1]), (odd[0], odd[1])], [
+            (even[0], odd[1]),
+            (odd[0], even[1]),
+        ]
+        for name, outputs, pairs in zip(
+            ("even", "odd"), (even[2], odd[2]), blocks, strict=True
+        ):
+            for values, target in ((coefficients, "coefficients"), (paths, "paths")):
+                flat = [
+                    values[first][:, second][:, :, outputs].flatten(0, 1)
+                    for first, second in pairs
+                ]
+                self.register_buffer(
+                    f"{name}_{target}", torch.cat(flat).T.contiguous(), persistent=False
+                )
+        for i in range(2):
+            self.register_buffer(f"even{i + 1}", even[i], persistent=False)
+            self.register_buffer(f"odd{i + 1}", odd[i], persistent=False)
+        order = torch.argsort(torch.cat([even[2], odd[2]]))
+        self.register_buffer("order", order, persistent=False)
+
+        self.weight = torch.nn.Parameter(
+            _initial_path_weights(num_degrees, num_channels)
+        )
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
+        a, b = a.permute(2, 1, 0), b.permute(2, 1, 0)  # [c, M, N]
+        a_even, a_odd = a.index_select(1, self.even1), a.index_select(1, self.odd1)
+        b_even, b_odd = b.index_select(1, self.even2), b.index_select(1, self.odd2)
+        return self.contract(
+            torch.cat([_outer(a_even, b_even), _outer(a_odd, b_odd)], dim=1),
+            torch.cat([_outer(a_even, b_odd), _outer(a_odd, b_even)], dim=1),
+        )
+
+    def contract(self, same: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """Contract outer products of components with the weighted coefficients.
+
+        :param same: products of components of equal parity, ``[c, even-even + odd-odd,
+            N]``
+        :param mixed: products of components of opposite parity, ``[c, even-odd +
+            odd-even, N]``
+        :return: ``[N, M3, c]``
+        """
+        even = torch.bmm(self._table(self.even_coefficients, self.even_paths), same)
+        odd = torch.bmm(self._table(self.odd_coefficients, self.odd_paths), mixed)
+        product = torch.cat([even, odd], dim=1).index_select(1, self.order)
+        return product.permute(2, 1, 0)
+
+    def _table(self, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
+        """Coefficients times path weights, ``[c, M3 of one parity, pairs]``."""
+        weights = self.weight.flatten(0, 2).t().index_select(1, paths.flatten())
+        return coefficients.to(weights.dtype) * weights.reshape(
+            self.num_channels, coefficients.shape[0], coefficients.shape[1]
+        )
+
+
+def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """``[c, A, N], [c, B, N] -> [c, A * B, N]``"""
+    return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
+
+
+def _initial_path_weights(num_degrees: list[int], num_channels: int) -> torch.Tensor:
+    """Normal weights of variance 1 / (paths that lead to the same output degree)."""
+    weights = torch.zeros(*num_degrees, num_channels)
+    for l3 in range(num_degrees[2]):
+        paths = [
+            (l1, l2)
+            for l1 in range(num_degrees[0])
+            for l2 in range(num_degrees[1])
+            if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0
+        ]
+        for l1, l2 in paths:
+            truncated_normal_(weights[l1, l2, l3], 1.0 / len(paths))
+    return weights
+
+
+class TensorDense(torch.nn.Module):
+    """Tensor product of two linear maps of the same features.
+
+    :param max_degree_in: highest degree of the input
+    :param max_degree_out: highest degree of the output
+    :param in_channels: channels of the input
+    :param out_channels: channels of the output
+    """
+
+    def __init__(
+        self, max_degree_in: int, max_degree_out: int, in_channels: int, out_channels: int
+    ) -> None:
+        super().__init__()
+        self.linear = DegreeLinear(max_degree_in, in_channels, 2 * out_channels)
+        self.product = TensorProduct(
+            max_degree_in, max_degree_in, max_degree_out, out_channels
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``[N, M_in, in_channels] -> [N, M_out, out_channels]``"""
+        a, b = torch.chunk(self.linear(features), 2, dim=2)
+        return self.product(a, b)
