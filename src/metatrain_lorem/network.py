@@ -17,10 +17,6 @@ from .spherical import DegreeNorms, SphericalHarmonics
 from .tensor_product import TensorDense
 from .update import Update
 
-# Rows of the species embedding. The reference code has 100, for Z = 0 ... 99.
-NUM_SPECIES = 100
-
-
 class Nodes(NamedTuple):
     """What the network knows of the ``N`` atoms.
 
@@ -51,7 +47,9 @@ class Network(torch.nn.Module):
     :param long_range: whether atoms exchange charges
     :param max_degree_lr: highest degree of the charges
     :param smearing: width of the Gaussian charges; by default ``cutoff / 4``
-    :param accuracy: relative size of the neglected reciprocal-space terms
+    :param accuracy: relative size of the neglected reciprocal-space terms; 0 takes the
+        k-vectors and the slab vacuum of the reference code
+    :param num_species: rows of the species embedding, for ``Z = 0 ... num_species - 1``
     """
 
     def __init__(
@@ -70,16 +68,19 @@ class Network(torch.nn.Module):
         max_degree_lr: int = 2,
         smearing: Optional[float] = None,
         accuracy: float = 1e-6,
+        num_species: int = 100,
     ) -> None:
         super().__init__()
         d, c = num_features, num_spherical_features
         self.cutoff = cutoff
+        self.max_degree = max_degree
         self.num_features = d
+        self.num_spherical_features = c
         self.num_stages = 1 + num_message_passing + int(long_range)
 
         self.radial = RadialBasis(cutoff, num_radial)
         self.harmonics = SphericalHarmonics(max_degree)
-        self.species = torch.nn.Embedding(NUM_SPECIES, num_species_features)
+        self.species = torch.nn.Embedding(num_species, num_species_features)
         torch.nn.init.normal_(self.species.weight, std=num_species_features**-0.5)
         self.initial = (
             linear(num_species_features, d) if initialize_node_features else None

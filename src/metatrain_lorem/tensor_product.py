@@ -15,9 +15,10 @@ def clebsch_gordan(
     r"""Real Clebsch-Gordan coefficients :math:`C^{l_3 m_3}_{l_1 m_1 l_2 m_2}`.
 
     Normalized by :math:`\sum_{m_1 m_2} C^2 = 1` for each allowed path. The sign of a path
-    with even :math:`l_1 + l_2 + l_3` is the one for which two equal arguments multiply as
-    in the Condon-Shortley convention: :math:`\sum C Y_{l_1 m_1} Y_{l_2 m_2} = \langle l_1
-    0 l_2 0 | l_3 0 \rangle Y_{l_3 m_3}` in Racah's normalization.
+    with even :math:`l_1 + l_2 + l_3` is the one for which harmonics of one direction
+    multiply to harmonics with a positive factor (that of e3x, hence of lorem-jax):
+    :math:`\sum C Y_{l_1 m_1} Y_{l_2 m_2} = |\langle l_1 0 l_2 0 | l_3 0 \rangle| Y_{l_3
+    m_3}` in Racah's normalization.
 
     :return: ``[(L1 + 1)**2, (L2 + 1)**2, (L3 + 1)**2]``, float64
     """
@@ -41,8 +42,8 @@ def _path_sign(l1: int, l2: int, l3: int, path: torch.Tensor) -> float:
     """Sign that brings e3nn's coefficients of one path to the convention above."""
     if (l1 + l2 + l3) % 2 == 1:
         return 1.0
-    wanted = -1.0 if (l1 - l2 + (l1 + l2 + l3) // 2) % 2 else 1.0
-    return wanted * float(torch.sign(path[l1, l2, l3]))
+    # Along the z axis only the components m = 0 differ from zero.
+    return float(torch.sign(path[l1, l2, l3]))
 
 
 class DegreeLinear(torch.nn.Module):
@@ -88,10 +89,17 @@ class TensorProduct(torch.nn.Module):
     :param max_degree2: highest degree of the second factor
     :param max_degree3: highest degree of the product
     :param num_channels: number of channels ``c``
+    :param pseudo: take the paths with odd :math:`l_1 + l_2 + l_3` instead, whose products
+        of true tensors are pseudotensors
     """
 
     def __init__(
-        self, max_degree1: int, max_degree2: int, max_degree3: int, num_channels: int
+        self,
+        max_degree1: int,
+        max_degree2: int,
+        max_degree3: int,
+        num_channels: int,
+        pseudo: bool = False,
     ) -> None:
         super().__init__()
         self.num_channels = num_channels
@@ -106,17 +114,18 @@ class TensorProduct(torch.nn.Module):
             degrees[0][:, None, None] * num_degrees[1] + degrees[1][:, None]
         ) * num_degrees[2] + degrees[2]
 
-        # Blocks (parity1, parity2) that contribute to even and to odd output degrees.
-        blocks = [(even[0], even[1]), (odd[0], odd[1])], [
-            (even[0], odd[1]),
-            (odd[0], even[1]),
+        # Outputs of the products of equal and of opposite parities.
+        outputs = [odd[2], even[2]] if pseudo else [even[2], odd[2]]
+        blocks = [
+            [(even[0], even[1]), (odd[0], odd[1])],
+            [(even[0], odd[1]), (odd[0], even[1])],
         ]
-        for name, outputs, pairs in zip(
-            ("even", "odd"), (even[2], odd[2]), blocks, strict=True
+        for name, components, pairs in zip(
+            ("same", "mixed"), outputs, blocks, strict=True
         ):
             for values, target in ((coefficients, "coefficients"), (paths, "paths")):
                 flat = [
-                    values[first][:, second][:, :, outputs].flatten(0, 1)
+                    values[first][:, second][:, :, components].flatten(0, 1)
                     for first, second in pairs
                 ]
                 self.register_buffer(
@@ -125,11 +134,11 @@ class TensorProduct(torch.nn.Module):
         for i in range(2):
             self.register_buffer(f"even{i + 1}", even[i], persistent=False)
             self.register_buffer(f"odd{i + 1}", odd[i], persistent=False)
-        order = torch.argsort(torch.cat([even[2], odd[2]]))
+        order = torch.argsort(torch.cat(outputs))
         self.register_buffer("order", order, persistent=False)
 
         self.weight = torch.nn.Parameter(
-            _initial_path_weights(num_degrees, num_channels)
+            _initial_path_weights(num_degrees, num_channels, pseudo)
         )
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -151,10 +160,11 @@ class TensorProduct(torch.nn.Module):
             odd-even, N]``
         :return: ``[N, M3, c]``
         """
-        even = torch.bmm(self._table(self.even_coefficients, self.even_paths), same)
-        odd = torch.bmm(self._table(self.odd_coefficients, self.odd_paths), mixed)
-        product = torch.cat([even, odd], dim=1).index_select(1, self.order)
-        return product.permute(2, 1, 0)
+        products = [
+            torch.bmm(self._table(self.same_coefficients, self.same_paths), same),
+            torch.bmm(self._table(self.mixed_coefficients, self.mixed_paths), mixed),
+        ]
+        return torch.cat(products, dim=1).index_select(1, self.order).permute(2, 1, 0)
 
     def _table(self, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
         """Coefficients times path weights, ``[c, M3 of one parity, pairs]``."""
@@ -169,7 +179,9 @@ def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
 
 
-def _initial_path_weights(num_degrees: list[int], num_channels: int) -> torch.Tensor:
+def _initial_path_weights(
+    num_degrees: list[int], num_channels: int, pseudo: bool
+) -> torch.Tensor:
     """Normal weights of variance 1 / (paths that lead to the same output degree)."""
     weights = torch.zeros(*num_degrees, num_channels)
     for l3 in range(num_degrees[2]):
@@ -177,7 +189,7 @@ def _initial_path_weights(num_degrees: list[int], num_channels: int) -> torch.Te
             (l1, l2)
             for l1 in range(num_degrees[0])
             for l2 in range(num_degrees[1])
-            if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0
+            if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == int(pseudo)
         ]
         for l1, l2 in paths:
             truncated_normal_(weights[l1, l2, l3], 1.0 / len(paths))

@@ -1,0 +1,375 @@
+"""LOREM as a metatrain architecture."""
+
+import logging
+from typing import Any, Dict, List, Literal, Optional
+
+import torch
+from metatensor.torch import Labels, TensorBlock, TensorMap
+from metatomic.torch import (
+    AtomisticModel,
+    ModelCapabilities,
+    ModelMetadata,
+    ModelOutput,
+    NeighborListOptions,
+    System,
+)
+from metatrain.composition import CompositionModel
+from metatrain.scaler import Scaler
+from metatrain.utils.abc import ModelInterface
+from metatrain.utils.architectures import get_default_hypers
+from metatrain.utils.data import DatasetInfo, TargetInfo
+from metatrain.utils.dtype import dtype_to_str
+from metatrain.utils.hypers import raise_if_hypers_mismatch
+from metatrain.utils.metadata import merge_metadata
+
+from . import checkpoints
+from .documentation import ModelHypers
+from .hypers import network_arguments
+from .network import Network
+from .outputs import add_matching_blocks, atom_map, select_and_sum
+from .systems import atom_samples, graph_of_systems
+from .targets import make_readout
+
+ARCHITECTURE = "metatrain_lorem"
+
+
+class LOREM(ModelInterface[ModelHypers]):
+    """The LOREM model (arXiv:2507.19382): network, readouts, baseline and scales.
+
+    :param hypers: hyper-parameters, see :class:`.documentation.ModelHypers`
+    :param dataset_info: length unit, atomic types and targets of the data
+    :raises ValueError: for a wrong hyper-parameter or a target that is not supported,
+        naming it
+    """
+
+    __checkpoint_version__ = 1
+    __supported_devices__ = ["cuda", "cpu"]
+    __supported_dtypes__ = [torch.float32, torch.float64]
+    __default_metadata__ = ModelMetadata(
+        references={"architecture": ["https://arxiv.org/abs/2507.19382"]}
+    )
+
+    # TorchScript reads the types of containers here.
+    outputs: dict[str, ModelOutput]
+    key_labels: dict[str, Labels]
+    component_labels: dict[str, list[list[Labels]]]
+    property_labels: dict[str, list[Labels]]
+    last_layer_names: dict[str, str]
+    last_layer_parameter_names: dict[str, list[str]]
+
+    def __init__(self, hypers: ModelHypers, dataset_info: DatasetInfo) -> None:
+        super().__init__(hypers, dataset_info, self.__default_metadata__)
+        self.atomic_types = dataset_info.atomic_types
+        self.network = Network(**network_arguments(hypers, self.atomic_types))
+        self.cutoff = float(hypers["cutoff"])
+        self.has_long_range = bool(hypers["long_range"]["enable"])
+        self.neighbor_options = NeighborListOptions(
+            cutoff=self.cutoff, full_list=True, strict=True
+        )
+
+        self.outputs = {
+            "feature": ModelOutput(
+                sample_kind="atom", description="scalar features of each stage"
+            )
+        }
+        if self.has_long_range:
+            for name in ["charges", "potentials"]:
+                self.outputs[f"mtt::aux::{name}"] = ModelOutput(
+                    sample_kind="atom", description=f"long-range {name}"
+                )
+        self.readouts = torch.nn.ModuleDict()
+        self.key_labels = {}
+        self.component_labels = {}
+        self.property_labels = {}
+        self.last_layer_names = {}
+        self.last_layer_parameter_names = {}
+        for name, target in dataset_info.targets.items():
+            self._add_target(name, target)
+
+        # The trainer removes these from the data; evaluation adds them back.
+        self.additive_models = torch.nn.ModuleList(
+            [CompositionModel.from_valid_targets(dataset_info, self.atomic_types)]
+        )
+        self.scaler = Scaler(
+            hypers=get_default_hypers("scaler")["model"], dataset_info=dataset_info
+        )
+        self.finetune_config: dict[str, Any] = {}
+
+    def _add_target(self, name: str, target: TargetInfo) -> None:
+        """Register a readout and the outputs that belong to it."""
+        self.readouts[name] = make_readout(name, target, self.network)
+        self.key_labels[name] = target.layout.keys
+        self.component_labels[name] = [b.components for b in target.layout.blocks()]
+        self.property_labels[name] = [b.properties for b in target.layout.blocks()]
+        self.outputs[name] = ModelOutput(
+            unit=target.unit, sample_kind="atom", description=target.description
+        )
+        base_name = name.replace("mtt::", "")
+        last_layer_name = f"mtt::aux::{base_name}_last_layer_features"
+        self.last_layer_names[name] = last_layer_name
+        self.outputs[last_layer_name] = ModelOutput(
+            sample_kind="atom", description=f"last-layer features of {name}"
+        )
+        self.last_layer_parameter_names[name] = [
+            f"readouts.{name}.blocks.{block}.layers.{stage}.weight"
+            for stage in range(self.network.num_stages)
+            for block in range(len(target.layout))
+        ]
+
+    def supported_outputs(self) -> dict[str, ModelOutput]:
+        return self.outputs
+
+    def requested_neighbor_lists(self) -> list[NeighborListOptions]:
+        return [self.neighbor_options]
+
+    # metatomic compares these annotations literally: typing's List and Dict it must be.
+    def forward(
+        self,
+        systems: List[System],  # noqa: UP006
+        outputs: Dict[str, ModelOutput],  # noqa: UP006
+        selected_atoms: Optional[Labels] = None,
+    ) -> Dict[str, TensorMap]:  # noqa: UP006
+        """Predict the requested outputs.
+
+        All atoms interact, whatever the selection: a selection only slices the results.
+
+        :param systems: systems with the neighbor list this model requests
+        :param outputs: requested outputs; energies per atom or per system
+        :param selected_atoms: labels ``(system, atom)`` of the atoms to report
+        """
+        results: dict[str, TensorMap] = {}
+        if len(systems) == 0:
+            return results
+        graph = graph_of_systems(systems, self.neighbor_options)
+        self._labels_to(graph.positions.device)
+        samples = atom_samples(graph)
+
+        nodes = self.network(graph)
+        atoms: dict[str, TensorMap] = {}
+        if "feature" in outputs:
+            atoms["feature"] = atom_map(torch.cat(nodes.scalars, 1), samples, "feature")
+        if "mtt::aux::charges" in outputs:
+            atoms["mtt::aux::charges"] = atom_map(nodes.charges, samples, "charge")
+        if "mtt::aux::potentials" in outputs:
+            atoms["mtt::aux::potentials"] = atom_map(
+                nodes.potentials, samples, "potential"
+            )
+        for name, readout in self.readouts.items():
+            last_layer_name = self.last_layer_names[name]
+            if name in outputs or last_layer_name in outputs:
+                features = readout.features(nodes.scalars)
+                if last_layer_name in outputs:
+                    atoms[last_layer_name] = atom_map(
+                        torch.cat(features, 1), samples, "feature"
+                    )
+                if name in outputs:
+                    values = readout(features, nodes.spherical)
+                    atoms[name] = self._target_map(name, values, samples)
+
+        for name, per_atom in atoms.items():
+            kind = outputs[name].sample_kind
+            results[name] = select_and_sum(per_atom, kind, selected_atoms)
+        if not self.training:
+            results = self._add_baseline(systems, outputs, selected_atoms, results)
+        return results
+
+    def _target_map(
+        self, name: str, values: list[torch.Tensor], samples: Labels
+    ) -> TensorMap:
+        """Blocks of a target, from values ``[N, components, properties]``."""
+        blocks: list[TensorBlock] = []
+        for i, block_values in enumerate(values):
+            components = self.component_labels[name][i]
+            if len(components) == 0:
+                block_values = block_values.squeeze(1)
+            blocks.append(
+                TensorBlock(
+                    values=block_values,
+                    samples=samples,
+                    components=components,
+                    properties=self.property_labels[name][i],
+                )
+            )
+        return TensorMap(self.key_labels[name], blocks)
+
+    def _add_baseline(
+        self,
+        systems: list[System],
+        outputs: dict[str, ModelOutput],
+        selected_atoms: Optional[Labels],
+        results: dict[str, TensorMap],
+    ) -> dict[str, TensorMap]:
+        """From the trainer's scale to physical units."""
+        results = self.scaler.apply_scales(
+            systems,
+            results,
+            selected_atoms=selected_atoms,
+            use_per_target_scales=True,
+            use_per_property_scales=True,
+        )
+        for additive_model in self.additive_models:
+            wanted: dict[str, ModelOutput] = {}
+            for name, output in outputs.items():
+                if name in additive_model.outputs:
+                    wanted[name] = output
+            additions = additive_model(systems, wanted, selected_atoms)
+            for name, addition in additions.items():
+                results[name] = add_matching_blocks(results[name], addition)
+        return results
+
+    def _labels_to(self, device: torch.device) -> None:
+        """Metatensor's labels are not moved by ``torch.nn.Module.to``."""
+        for name, keys in self.key_labels.items():
+            if keys.device == device:
+                return
+            self.key_labels[name] = keys.to(device)
+            self.component_labels[name] = [
+                [labels.to(device) for labels in block]
+                for block in self.component_labels[name]
+            ]
+            self.property_labels[name] = [
+                labels.to(device) for labels in self.property_labels[name]
+            ]
+
+    def restart(
+        self, dataset_info: DatasetInfo, model_hypers: Optional[dict[str, Any]] = None
+    ) -> "LOREM":
+        """Continue on data that may hold new targets and new atomic types.
+
+        The network knows every species from the start; a new one gets its own baseline.
+        """
+        if model_hypers is not None:
+            raise_if_hypers_mismatch(
+                self.hypers,
+                model_hypers,
+                default_hypers=get_default_hypers(ARCHITECTURE)["model"],
+            )
+        merged = self.dataset_info.union(dataset_info)
+        for name, target in merged.targets.items():
+            if name not in self.dataset_info.targets:
+                self._add_target(name, target)
+        if set(merged.atomic_types) != set(self.atomic_types):
+            self._add_atomic_types(merged.atomic_types)
+        self.dataset_info = merged
+        self.additive_models[0] = self.additive_models[0].restart(
+            CompositionModel.from_valid_targets(
+                dataset_info, self.atomic_types
+            ).dataset_info
+        )
+        self.scaler = self.scaler.restart(dataset_info)
+        return self
+
+    def _add_atomic_types(self, atomic_types: list[int]) -> None:
+        """Baseline and scales for more species; the network has rows for all of them.
+
+        :raises ValueError: for targets with scales per species, or a species beyond the
+            embedding
+        """
+        added = sorted(set(atomic_types) - set(self.atomic_types))
+        if max(added) >= self.network.species.num_embeddings:
+            raise ValueError(
+                f"atomic type {max(added)} is beyond the species embedding, which has "
+                f"{self.network.species.num_embeddings} rows"
+            )
+        for name, target in self.dataset_info.targets.items():
+            if target.sample_kind == "atom":
+                raise ValueError(
+                    f"cannot add the atomic types {added}: target '{name}' is given per "
+                    "atom, and its scales are tied to the atomic types"
+                )
+        logging.warning(
+            f"New atomic types {added}: the atomic baseline will be fitted to the new "
+            "data; it is zero for atomic types that do not occur there"
+        )
+        self.atomic_types = sorted(atomic_types)
+        info = DatasetInfo(
+            length_unit=self.dataset_info.length_unit,
+            atomic_types=self.atomic_types,
+            targets=self.dataset_info.targets,
+        )
+        self.additive_models[0] = CompositionModel.from_valid_targets(
+            info, self.atomic_types
+        )
+        scaler = Scaler(hypers=self.scaler.hypers, dataset_info=info)
+        scaler.load_state_dict(
+            {**scaler.state_dict(), **_scales(self.scaler.state_dict())}
+        )
+        scaler.sync_tensor_maps()
+        scaler.new_outputs = []
+        self.scaler = scaler
+
+    def get_checkpoint(self) -> dict[str, Any]:
+        model_state_dict = self.state_dict()
+        model_state_dict["finetune_config"] = self.finetune_config
+        return {
+            "architecture_name": ARCHITECTURE,
+            "model_ckpt_version": self.__checkpoint_version__,
+            "metadata": self.metadata,
+            "model_data": {
+                "model_hypers": self.hypers,
+                "dataset_info": self.dataset_info,
+            },
+            "epoch": None,
+            "best_epoch": None,
+            "model_state_dict": model_state_dict,
+            "best_model_state_dict": model_state_dict,
+        }
+
+    @classmethod
+    def load_checkpoint(
+        cls,
+        checkpoint: dict[str, Any],
+        context: Literal["restart", "finetune", "export"],
+    ) -> "LOREM":
+        """Latest weights to ``restart``, best ones to ``finetune`` or ``export``."""
+        best = context in ("finetune", "export")
+        epoch = checkpoint["best_epoch" if best else "epoch"]
+        logging.info(f"Using {'best' if best else 'latest'} model from epoch {epoch}")
+        state = dict(checkpoint["best_model_state_dict" if best else "model_state_dict"])
+        finetune_config = state.pop("finetune_config", {})
+        model = cls(**_constructor_arguments(checkpoint))
+        model.finetune_config = finetune_config
+        model.to(state["network.species.weight"].dtype).load_state_dict(state)
+        model.additive_models[0].sync_tensor_maps()
+        model.scaler.sync_tensor_maps()
+        model.metadata = merge_metadata(model.metadata, checkpoint.get("metadata"))
+        return model
+
+    @classmethod
+    def upgrade_checkpoint(cls, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        return checkpoints.upgrade(
+            checkpoint, "model_ckpt_version", cls.__checkpoint_version__
+        )
+
+    def export(self, metadata: Optional[ModelMetadata] = None) -> AtomisticModel:
+        """A file that any metatomic engine runs.
+
+        With long-range interactions, the interaction range is infinite: an engine must
+        not cut the system into domains.
+        """
+        dtype = next(self.parameters()).dtype
+        if dtype not in self.__supported_dtypes__:
+            raise ValueError(f"unsupported dtype {dtype}")
+        # After training, baseline and scales may still be in float64.
+        self.to(dtype)
+        self.additive_models[0].weights_to(torch.device("cpu"), torch.float64)
+        short_range = self.cutoff * (1 + len(self.network.messages))
+        capabilities = ModelCapabilities(
+            outputs=self.outputs,
+            atomic_types=self.atomic_types,
+            interaction_range=torch.inf if self.has_long_range else short_range,
+            length_unit=self.dataset_info.length_unit,
+            supported_devices=self.__supported_devices__,
+            dtype=dtype_to_str(dtype),
+        )
+        metadata = merge_metadata(self.metadata, metadata)
+        return AtomisticModel(self.eval(), metadata, capabilities)
+
+
+def _constructor_arguments(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    data = checkpoint["model_data"]
+    return {"hypers": data["model_hypers"], "dataset_info": data["dataset_info"]}
+
+
+def _scales(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in state.items() if "scaler_buffer" in key}

@@ -1,0 +1,50 @@
+"""From tensors to metatensor's maps: selection of atoms, sums, baselines."""
+
+from typing import Optional
+
+import metatensor.torch as mts
+import torch
+from metatensor.torch import Labels, TensorBlock, TensorMap
+from metatrain.utils.sum_over_atoms import sum_over_atoms
+
+
+def atom_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
+    """A map with one row per atom and one property per column, ``[N, columns]``.
+
+    :param name: name of the property dimension
+    """
+    columns = torch.arange(values.shape[1], device=values.device).unsqueeze(1)
+    block = TensorBlock(
+        values=values,
+        samples=samples,
+        components=[],
+        properties=Labels([name], columns, assume_unique=True),
+    )
+    # Labels.single() cannot be saved by TorchScript.
+    keys = Labels(["_"], torch.zeros(1, 1, dtype=torch.int64, device=values.device))
+    return TensorMap(keys, [block])
+
+
+def select_and_sum(
+    atoms: TensorMap, sample_kind: str, selected_atoms: Optional[Labels]
+) -> TensorMap:
+    """Keep the selected atoms; sum over those of each system unless per atom."""
+    if selected_atoms is not None:
+        atoms = mts.slice(atoms, "samples", selected_atoms)
+    if sample_kind == "atom":
+        return atoms
+    return sum_over_atoms(atoms)
+
+
+def add_matching_blocks(total: TensorMap, addition: TensorMap) -> TensorMap:
+    """Add the blocks of ``addition`` to those of ``total`` with equal keys."""
+    blocks: list[TensorBlock] = []
+    for key, block in total.items():
+        if key in addition.keys:
+            other = addition.block(key).to(device=block.device, dtype=block.dtype)
+            keys = Labels(key.names, key.values.unsqueeze(0))
+            pair = mts.add(TensorMap(keys, [block.copy()]), TensorMap(keys, [other.copy()]))
+            blocks.append(pair.block().copy())
+        else:
+            blocks.append(block.copy())
+    return TensorMap(total.keys, blocks)

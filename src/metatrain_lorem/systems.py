@@ -1,0 +1,60 @@
+"""From metatomic systems to the plain tensors of the network."""
+
+import torch
+from metatensor.torch import Labels
+from metatomic.torch import NeighborListOptions, System
+
+from .graph import Graph
+
+
+def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Graph:
+    """Concatenate systems into one graph.
+
+    Pair vectors are not taken from the neighbor list: they follow from positions, cell
+    and shifts, so that distances and indices cannot disagree.
+
+    :param systems: systems that hold the neighbor list of ``options``
+    :param options: full neighbor list within the cutoff
+    """
+    device = systems[0].device
+    positions: list[torch.Tensor] = []
+    species: list[torch.Tensor] = []
+    cells: list[torch.Tensor] = []
+    pbc: list[torch.Tensor] = []
+    index: list[torch.Tensor] = []
+    samples: list[torch.Tensor] = []
+    num_atoms = 0
+    for i, system in enumerate(systems):
+        pairs = system.get_neighbor_list(options).samples.values.to(torch.int64)
+        samples.append(torch.cat([pairs[:, :2] + num_atoms, pairs[:, 2:]], dim=1))
+        positions.append(system.positions)
+        species.append(system.types.to(torch.int64))
+        cells.append(system.cell)
+        pbc.append(system.pbc)
+        index.append(torch.full_like(species[i], i))
+        num_atoms += species[i].shape[0]
+    all_pairs = torch.cat(samples)
+    return Graph(
+        positions=torch.cat(positions),
+        species=torch.cat(species),
+        cells=torch.stack(cells),
+        pbc=torch.stack(pbc).to(device),
+        systems=torch.cat(index),
+        centers=all_pairs[:, 0],
+        neighbors=all_pairs[:, 1],
+        cell_shifts=all_pairs[:, 2:],
+    )
+
+
+def atom_samples(graph: Graph) -> Labels:
+    """Labels ``(system, atom)`` of all atoms of a graph."""
+    num_atoms = graph.systems.shape[0]
+    counts = torch.bincount(graph.systems, minlength=graph.cells.shape[0])
+    starts = torch.cumsum(counts, 0) - counts
+    atoms = torch.arange(num_atoms, device=graph.systems.device)
+    atoms = atoms - starts[graph.systems]
+    return Labels(
+        names=["system", "atom"],
+        values=torch.stack([graph.systems, atoms], dim=1),
+        assume_unique=True,
+    )
