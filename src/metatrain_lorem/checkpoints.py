@@ -8,9 +8,7 @@ that rewrites a checkpoint in place.
 from typing import Any
 
 
-def upgrade(
-    checkpoint: dict[str, Any], version_key: str, current: int
-) -> dict[str, Any]:
+def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[str, Any]:
     """Bring a checkpoint to the current version, one step at a time.
 
     :param version_key: ``model_ckpt_version`` or ``trainer_ckpt_version``

@@ -1,23 +1,9 @@
-"""Sums over neighbors, and the features of the atoms made from them."""
+"""First features of the atoms, from the density of their neighbors."""
 
 import torch
 
 from .graph import Neighborhoods
 from .initialization import linear, mlp
-
-
-def neighbor_density(radial: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
-    r"""Density of the neighbors of one species, on radial functions and harmonics.
-
-    .. math::
-
-        \rho_{iz}^{lm,k} = \sum_{j \in z} Y_{lm}(\hat r_{ij}) R_k(r_{ij})
-
-    :param radial: ``[G, W, K]``, zero in empty slots
-    :param harmonics: ``[G, W, M]``
-    :return: ``[G, M, K]``
-    """
-    return torch.bmm(harmonics.transpose(1, 2), radial)
 
 
 class SpeciesPairExpansion(torch.nn.Module):
@@ -33,8 +19,8 @@ class SpeciesPairExpansion(torch.nn.Module):
 
     where :math:`T` is a neural network of the species embeddings. As every step after
     :math:`T` is linear, the sums over neighbors are taken first
-    (:func:`neighbor_density`), and :math:`T W`, :math:`T V_l` are tabulated once for
-    each pair of species. No array of size pairs x features is formed.
+    (:meth:`.network.Network.neighbor_density`), and :math:`T W`, :math:`T V_l` are
+    tabulated once for each pair of species. No array of size pairs x features is formed.
 
     :param num_species_features: width of the species embedding
     :param num_radial: number of radial functions ``K``
@@ -77,9 +63,7 @@ class SpeciesPairExpansion(torch.nn.Module):
         table = self.coefficients(pairs).reshape(-1, self.num_radial, self.num_features)
         scalar_table = self.to_scalar(table)  # [T, K, d]
         # [T, K, (L + 1) c] -> [L + 1, T, K, c]
-        spherical_table = self.to_spherical(table).unflatten(
-            2, [self.max_degree + 1, -1]
-        )
+        spherical_table = self.to_spherical(table).unflatten(2, [self.max_degree + 1, -1])
         spherical_table = spherical_table.permute(2, 0, 1, 3)
 
         # Y_00 = 1: the first component is the sum of R_k.

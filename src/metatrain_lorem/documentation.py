@@ -32,12 +32,13 @@ with the following definitions needed to fully understand some of the parameters
     :undoc-members:
 """
 
-from typing import Literal, Optional
+from typing import Literal
 
+from metatrain.composition.documentation import FixedCompositionWeights
+from metatrain.scaler.documentation import FixedScalerWeights
 from metatrain.utils.hypers import init_with_defaults
-from typing_extensions import TypedDict
-
-from .documentation_trainer import TrainerHypers as TrainerHypers
+from metatrain.utils.loss import LossSpecification
+from typing_extensions import NotRequired, TypedDict
 
 
 class LongRangeHypers(TypedDict):
@@ -48,7 +49,7 @@ class LongRangeHypers(TypedDict):
     max_degree: int = 2
     """Highest degree of the charges, at most the model's ``max_degree``. Degree 0 has
     scalar charges only, the invariant baseline of the paper. (:math:`L_\\mathrm{LR}`)"""
-    smearing: Optional[float] = None
+    smearing: float | None = None
     """Width of the Gaussian charges that split the Ewald sum, in the length unit of the
     data set. By default a quarter of the cutoff. A smaller value reduces the error of the
     real-space sum (6e-5 by default, 6e-7 for a fifth of the cutoff) and needs more
@@ -82,3 +83,124 @@ class ModelHypers(TypedDict):
     """Whether the scalar features of an atom start from its species, or from zero."""
     long_range: LongRangeHypers = init_with_defaults(LongRangeHypers)
     """Interactions beyond the cutoff."""
+
+
+class FinetuneHypers(TypedDict):
+    """Hyper-parameters of fine-tuning, see :ref:`label_fine_tuning_concept`."""
+
+    read_from: str | None = None
+    """Path to the checkpoint of a pre-trained model. ``null`` trains from scratch."""
+    method: Literal["full"] = "full"
+    """All parameters are trained."""
+    inherit_heads: dict[str, str] = {}
+    """For new targets (keys), the target (value) whose readout they start from. By
+    default, the readouts of new targets start at random."""
+
+
+class TrainerHypers(TypedDict):
+    """Hyper-parameters of the training of LOREM models.
+
+    The defaults of ``optimizer``, ``schedule`` and their parameters are those of
+    lorem-jax.
+    """
+
+    distributed: NotRequired[bool]
+    """Whether several processes train together, one per GPU. By default, they do if
+    SLURM started more than one."""
+    distributed_port: int = 39591
+    """Port of the communication among processes."""
+    batch_size: int = 4
+    """Number of structures per optimizer step (and process)."""
+    max_atoms_per_batch: int | None = None
+    """If set, batches hold as many structures as have at most this number of atoms in
+    all, instead of ``batch_size`` structures. Larger structures are left out. Which
+    structures share a batch is then the same in all epochs."""
+    min_atoms_per_batch: int = 0
+    """With ``max_atoms_per_batch``: batches of fewer atoms are left out."""
+    num_epochs: int = 2000
+    """Number of times that each training structure is seen."""
+    optimizer: Literal["Adam", "AdamW", "Muon"] = "Adam"
+    """Optimizer. ``Muon`` orthogonalizes the updates of matrices and leaves all other
+    parameters to ``AdamW``; it requires torch 2.9."""
+    learning_rate: float = 1e-3
+    """Initial learning rate, and the highest one."""
+    learning_rate_final: float = 1e-6
+    """Learning rate at the end of the training, except if it is ``constant``."""
+    schedule: Literal["linear", "exponential", "warmup_cosine", "constant"] = "linear"
+    """How the learning rate changes with each optimizer step: from ``learning_rate`` to
+    ``learning_rate_final`` on a straight line, exponentially, or on half a period of a
+    cosine."""
+    warmup_fraction: float = 0.005
+    """Share of the optimizer steps before the decay starts. Meanwhile ``warmup_cosine``
+    rises from ``learning_rate_final`` to ``learning_rate``; all other schedules stay at
+    ``learning_rate`` (lorem-jax: ``start_decay_after``, 10 of 2000 epochs)."""
+    weight_decay: float = 0.0
+    """Weight decay of ``AdamW`` and ``Muon``; for ``Adam``, an L2 penalty."""
+    grad_clip_norm: float | None = None
+    """Highest norm of the gradients of all parameters; longer ones are scaled down to
+    it. By default, gradients are not clipped."""
+    loss: str | dict[str, LossSpecification | str] = "mse"
+    """Loss function, see :ref:`loss-functions`.
+
+    The default is that of lorem-jax up to a factor, which Adam does not see: the mean
+    squared error of the energies per atom (over structures), plus that of the forces
+    (over atoms and directions), plus, if the data have them, that of the virials per
+    atom (over structures and components). The weights of lorem-jax themselves:
+
+    .. code-block:: yaml
+
+        loss:
+          energy:
+            type: mse
+            weight: 0.5
+            forces:
+              type: mse
+              weight: 0.5
+
+    For ``scale_by_variance`` of lorem-jax, divide these weights by the variances among
+    the validation structures: of the energies per atom, after the baseline, and of the
+    components of the forces.
+
+    ``scale_targets`` divides the errors of energies, forces and virials by the same
+    number, so that their ratios stay.
+    """
+    atomic_baseline: FixedCompositionWeights | str = {}
+    """Energy of each atomic type, taken off the targets; by default, a linear fit.
+
+    Either ``{target: {atomic type: value}}`` or ``{target: value}``, where atomic types
+    and targets that are left out are fitted, or the path to the ``.ckpt`` file of a
+    composition model. For instance ``{"energy": {1: -13.6, 6: -1029.5}}``. The model
+    adds the baseline to its predictions.
+    """
+    scale_targets: bool = False
+    """Whether to divide each target by its root mean square (for energies: per atom,
+    after the baseline) while the model learns; predictions are multiplied by it. See
+    :ref:`scale-targets`.
+
+    Not of use in eV and Angstrom: energies per atom of similar structures differ by few
+    meV, and forces divided by the same number are large. Water and cumulenes are
+    learned faster without. Use it where the units make the values of a target very
+    large or very small."""
+    fixed_scaling_weights: FixedScalerWeights | str = {}
+    """With ``scale_targets``, numbers to divide by instead: ``{target: value}``,
+    ``{target: {atomic type: value}}``, or the path to the ``.ckpt`` file of a scaler,
+    which requires such a path for ``atomic_baseline``, too."""
+    per_structure_targets: list[str] = []
+    """Targets whose loss and errors are those of a structure, not divided by its number
+    of atoms."""
+    num_workers: int | None = None
+    """Number of processes that read and prepare data sets on disk; by default, as many
+    as the processors allow. Structures in memory are prepared once, without them."""
+    log_interval: int = 1
+    """Number of epochs between lines in the log."""
+    log_mae: bool = True
+    """Whether to log mean absolute errors besides root mean square errors."""
+    log_separate_blocks: bool = False
+    """Whether to log an error for each block of a target."""
+    checkpoint_interval: int = 100
+    """Number of epochs between checkpoints."""
+    best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "mae_prod"
+    """Error of the validation structures that the best model minimizes: the product of
+    the errors of all targets and their gradients, or the loss."""
+    finetune: FinetuneHypers = init_with_defaults(FinetuneHypers)
+    """Starting from a pre-trained model."""

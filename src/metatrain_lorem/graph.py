@@ -54,9 +54,7 @@ def pair_vectors(graph: Graph) -> torch.Tensor:
         shifts = graph.cell_shifts.to(cells.dtype) @ cells[0]
     else:
         cell_of_pair = cells[graph.systems[graph.centers]]
-        shifts = torch.einsum(
-            "pa,pab->pb", graph.cell_shifts.to(cells.dtype), cell_of_pair
-        )
+        shifts = torch.einsum("pa,pab->pb", graph.cell_shifts.to(cells.dtype), cell_of_pair)
     return (
         positions.index_select(0, graph.neighbors)
         - positions.index_select(0, graph.centers)
@@ -75,9 +73,7 @@ def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
     """
     device = graph.centers.device
     num_atoms, num_pairs = graph.positions.shape[0], graph.centers.shape[0]
-    species_of_pair = (
-        graph.species[graph.centers] * 256 + graph.species[graph.neighbors]
-    )
+    species_of_pair = graph.species[graph.centers] * 256 + graph.species[graph.neighbors]
     keys, order = torch.sort(species_of_pair * num_atoms + graph.centers)
     row_keys, row_of_pair, row_sizes = torch.unique_consecutive(
         keys, return_inverse=True, return_counts=True

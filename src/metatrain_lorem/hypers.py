@@ -1,11 +1,10 @@
 """From metatrain's hyper-parameters to the arguments of the network."""
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 
-def network_arguments(
-    hypers: Mapping[str, Any], atomic_types: list[int]
-) -> dict[str, Any]:
+def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dict[str, Any]:
     """Arguments of :class:`.network.Network`.
 
     :param hypers: see :class:`.documentation.ModelHypers`

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+
 # Standard deviation of a unit normal distribution cut at two standard deviations.
 TRUNCATED_STD = 0.87962566103423978
 

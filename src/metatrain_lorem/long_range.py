@@ -48,9 +48,7 @@ class LongRange(torch.nn.Module):
             max_degree_lr, max_degree, max_degree, num_spherical_features
         )
         self.norms = DegreeNorms(max_degree)
-        self.update = Update(
-            num_features, 1 + (max_degree + 1) * num_spherical_features
-        )
+        self.update = Update(num_features, 1 + (max_degree + 1) * num_spherical_features)
 
     def forward(
         self,

@@ -91,8 +91,8 @@ class Messages(torch.nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """New features of the atoms.
 
-        :param radial: ``[G, W, K]``, zero in empty slots
-        :param harmonics: ``[G, W, M]``
+        :param radial: ``[G, K, W]``, zero in empty slots
+        :param harmonics: ``[G, M, W]``
         :param scalars: ``h [N, d]``
         :param spherical: ``x [N, M, c]``
         :return: new ``h [N, d]`` and ``x [N, M, c]``
@@ -100,7 +100,7 @@ class Messages(torch.nn.Module):
         hidden = self.coefficients.hidden(scalars, rows)  # [G, W, d + 1]
         table = self.coefficients.second_layer()  # [K, d, d + 1]
         scalar_table = torch.einsum("khe,gh->gke", table, self.to_scalar.weight)
-        sums = torch.bmm(radial.transpose(1, 2), hidden).flatten(1)
+        sums = torch.bmm(radial, hidden).flatten(1)
         inputs = torch.zeros_like(scalars).index_add(
             0, rows.centers, sums @ scalar_table.flatten(1).t()
         )
@@ -146,7 +146,8 @@ class SphericalMessages(torch.nn.Module):
         spherical: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Arguments and results as in :meth:`Messages.forward`, with the pairs'
-        ``hidden [G, W, d + 1]`` layer and its second layer ``table [K, d, d + 1]``."""
+        ``hidden [G, W, d + 1]`` layer and its second layer ``table [K, d, d + 1]``.
+        """
         # The linear maps that follow s_ij are folded into the table.
         to_filter = torch.einsum(
             "lco,lch->loh",
@@ -155,7 +156,9 @@ class SphericalMessages(torch.nn.Module):
         )  # [L + 1, c, d]
         folded = torch.einsum("loh,khe->kloe", to_filter, table)
         coefficients = self._pair_coefficients(hidden, radial, folded)
-        filters = coefficients.index_select(2, self.degrees) * harmonics.unsqueeze(3)
+        filters = coefficients.index_select(2, self.degrees) * harmonics.transpose(
+            1, 2
+        ).unsqueeze(3)
         messages = self._summed_products(filters, rows, spherical)
         spherical = self.product(self.own(spherical), self.received(messages))
         return self.update(scalars, self.norms(spherical).flatten(1)), spherical
@@ -163,10 +166,10 @@ class SphericalMessages(torch.nn.Module):
     def _pair_coefficients(
         self, hidden: torch.Tensor, radial: torch.Tensor, folded: torch.Tensor
     ) -> torch.Tensor:
-        """``[G, W, d + 1], [G, W, K], [K, L + 1, c, d + 1] -> [G, W, L + 1, c]``"""
-        num_radial = radial.shape[2]
+        """``[G, W, d + 1], [G, K, W], [K, L + 1, c, d + 1] -> [G, W, L + 1, c]``"""
+        num_radial = radial.shape[1]
         per_radial = (hidden @ folded.flatten(0, 2).t()).unflatten(2, [num_radial, -1])
-        summed = (radial.unsqueeze(2) @ per_radial).squeeze(2)
+        summed = (radial.transpose(1, 2).unsqueeze(2) @ per_radial).squeeze(2)
         return summed.unflatten(2, [-1, self.num_channels])
 
     def _summed_products(
@@ -182,15 +185,15 @@ class SphericalMessages(torch.nn.Module):
             [num_atoms] + list(outer.shape[1:]), dtype=outer.dtype, device=outer.device
         ).index_add(0, rows.centers, outer)
         outer = outer.permute(1, 2, 3, 0)  # [c, M, M, N]
-        even, odd = outer.index_select(1, product.even1), outer.index_select(
-            1, product.odd1
+        even = outer.index_select(1, product.even1)
+        odd = outer.index_select(1, product.odd1)
+        return product.contract(
+            (
+                even.index_select(2, product.even2).flatten(1, 2),
+                odd.index_select(2, product.odd2).flatten(1, 2),
+            ),
+            (
+                even.index_select(2, product.odd2).flatten(1, 2),
+                odd.index_select(2, product.even2).flatten(1, 2),
+            ),
         )
-        same = [
-            even.index_select(2, product.even2).flatten(1, 2),
-            odd.index_select(2, product.odd2).flatten(1, 2),
-        ]
-        mixed = [
-            even.index_select(2, product.odd2).flatten(1, 2),
-            odd.index_select(2, product.even2).flatten(1, 2),
-        ]
-        return product.contract(torch.cat(same, dim=1), torch.cat(mixed, dim=1))

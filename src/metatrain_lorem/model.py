@@ -1,7 +1,7 @@
 """LOREM as a metatrain architecture."""
 
 import logging
-from typing import Any, Dict, List, Literal, Optional
+from typing import Any, Dict, List, Literal, Optional  # noqa: UP035
 
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
@@ -29,6 +29,7 @@ from .network import Network
 from .outputs import add_matching_blocks, atom_map, select_and_sum
 from .systems import atom_samples, graph_of_systems
 from .targets import make_readout
+
 
 ARCHITECTURE = "metatrain_lorem"
 
@@ -151,9 +152,7 @@ class LOREM(ModelInterface[ModelHypers]):
         if "mtt::aux::charges" in outputs:
             atoms["mtt::aux::charges"] = atom_map(nodes.charges, samples, "charge")
         if "mtt::aux::potentials" in outputs:
-            atoms["mtt::aux::potentials"] = atom_map(
-                nodes.potentials, samples, "potential"
-            )
+            atoms["mtt::aux::potentials"] = atom_map(nodes.potentials, samples, "potential")
         for name, readout in self.readouts.items():
             last_layer_name = self.last_layer_names[name]
             if name in outputs or last_layer_name in outputs:
@@ -291,9 +290,7 @@ class LOREM(ModelInterface[ModelHypers]):
             info, self.atomic_types
         )
         scaler = Scaler(hypers=self.scaler.hypers, dataset_info=info)
-        scaler.load_state_dict(
-            {**scaler.state_dict(), **_scales(self.scaler.state_dict())}
-        )
+        scaler.load_state_dict({**scaler.state_dict(), **_scales(self.scaler.state_dict())})
         scaler.sync_tensor_maps()
         scaler.new_outputs = []
         self.scaler = scaler

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from .jax_binomials import jax_binomial_errors
+
 
 class RadialBasis(torch.nn.Module):
     r"""Bernstein polynomials of the reduced distance, times a cosine cutoff.
@@ -20,9 +22,10 @@ class RadialBasis(torch.nn.Module):
 
     :param cutoff: cutoff radius ``r_c``, in the unit of the distances
     :param num_radial: number of functions ``K``
+    :param reference: take the binomials of lorem-jax, see :func:`jax_binomial_errors`
     """
 
-    def __init__(self, cutoff: float, num_radial: int) -> None:
+    def __init__(self, cutoff: float, num_radial: int, reference: bool = False) -> None:
         super().__init__()
         self.cutoff = cutoff
         degree = num_radial - 1
@@ -30,20 +33,26 @@ class RadialBasis(torch.nn.Module):
         log_binomial = (
             math.lgamma(degree + 1) - torch.lgamma(k + 1) - torch.lgamma(degree - k + 1)
         )
+        if reference:
+            log_binomial = log_binomial + jax_binomial_errors(num_radial)
         powers = torch.stack([k, degree - k, torch.ones_like(k)])
         self.register_buffer("powers", powers, persistent=False)
         self.register_buffer("log_binomial", log_binomial, persistent=False)
 
     def forward(self, distances: torch.Tensor) -> torch.Tensor:
-        """``[...] -> [..., K]``, for distances of at least zero."""
+        """``[G, W] -> [G, K, W]``, for distances of at least zero."""
         inside = distances < self.cutoff
         # The clamps only keep the logarithms finite: at x = 1e-12, all but one
-        # function have vanished; outside, the mask applies.
+        # function have vanished; outside of the cutoff, all do.
         x = (distances / self.cutoff).clamp(min=1e-12)
-        one_minus_x = ((self.cutoff - distances) / self.cutoff).clamp(min=1e-12)
+        one_minus_x = ((self.cutoff - distances) / self.cutoff).clamp(min=1e-12, max=1)
         # 1 + cos(pi x) = 2 sin^2(pi (1 - x) / 2) does not cancel at the cutoff.
-        log_cutoff = 2.0 * torch.log(torch.sin(0.5 * math.pi * one_minus_x.clamp(max=1)))
-        logs = torch.stack([x.log(), one_minus_x.log(), log_cutoff], dim=-1)
-        exponents = logs @ self.powers.to(logs.dtype)
-        values = torch.exp(exponents + self.log_binomial.to(logs.dtype))
-        return values * inside.unsqueeze(-1)
+        log_cutoff = 2.0 * torch.log(torch.sin(0.5 * math.pi * one_minus_x))
+        log_cutoff = torch.where(inside, log_cutoff, -1e4)  # exp(-1e4) = 0
+        logs = torch.stack([x.log(), one_minus_x.log(), log_cutoff], dim=1)
+        exponents = torch.baddbmm(
+            self.log_binomial.to(logs.dtype).unsqueeze(1),
+            self.powers.to(logs.dtype).t().expand(logs.shape[0], -1, -1),
+            logs,
+        )
+        return torch.exp(exponents)

@@ -29,8 +29,7 @@ class Readout(torch.nn.Module):
         super().__init__()
         d = num_features
         self.heads = torch.nn.ModuleList(
-            torch.nn.Sequential(mlp([d, d, d]), torch.nn.SiLU())
-            for _ in range(num_stages)
+            torch.nn.Sequential(mlp([d, d, d]), torch.nn.SiLU()) for _ in range(num_stages)
         )
         self.blocks = torch.nn.ModuleList(blocks)
 
@@ -102,9 +101,7 @@ class SphericalBlock(torch.nn.Module):
             for _ in range(num_stages)
         )
         self.pseudo = (
-            PseudoTensors(max_degree, degree, num_spherical_features)
-            if pseudo
-            else None
+            PseudoTensors(max_degree, degree, num_spherical_features) if pseudo else None
         )
         components = torch.tensor(order) + degree * degree
         self.register_buffer("components", components, persistent=False)
@@ -132,17 +129,13 @@ class PseudoTensors(torch.nn.Module):
     :param num_channels: number of channels ``c``
     """
 
-    def __init__(
-        self, max_degree: int, max_degree_out: int, num_channels: int
-    ) -> None:
+    def __init__(self, max_degree: int, max_degree_out: int, num_channels: int) -> None:
         super().__init__()
         self.mix = linear(num_channels, num_channels, bias=False)
         self.cross = TensorProduct(
             max_degree, max_degree, max_degree, num_channels, pseudo=True
         )
-        self.product = TensorProduct(
-            max_degree, max_degree, max_degree_out, num_channels
-        )
+        self.product = TensorProduct(max_degree, max_degree, max_degree_out, num_channels)
 
     def forward(self, tensors: torch.Tensor) -> torch.Tensor:
         """``[N, M, c] -> [N, M_out, c]``"""

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 
-
 def degrees_of_components(max_degree: int) -> torch.Tensor:
     """Degree ``l`` of each flattened component, ``[M]``."""
     degrees = torch.arange(max_degree + 1)
@@ -62,13 +61,13 @@ class SphericalHarmonics(torch.nn.Module):
     def forward(self, vectors: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
         """Harmonics of the directions of ``vectors``.
 
-        :param vectors: ``[..., 3]``
-        :param distances: their lengths ``[...]``; a zero vector is taken as it is, its
-            harmonics are finite constants with zero gradient
-        :return: ``[..., M]``
+        :param vectors: ``[G, W, 3]``
+        :param distances: their lengths ``[G, W]``; a zero vector is taken as it is, its
+            harmonics are finite constants
+        :return: ``[G, M, W]``
         """
         safe_distances = torch.where(distances > 0, distances, 1.0)
-        x, y, z = torch.unbind(vectors / safe_distances.unsqueeze(-1), dim=-1)
+        x, y, z = [component / safe_distances for component in vectors.unbind(-1)]
         z_powers = [torch.ones_like(z)]
         real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
         for _ in range(self.max_degree):
@@ -77,10 +76,9 @@ class SphericalHarmonics(torch.nn.Module):
             imaginary.append(real[-1] * y + imaginary[-1] * x)
             real.append(next_real)
         imaginary.reverse()
-        azimuth = torch.stack(imaginary[:-1] + real, dim=-1)  # [..., 2 L + 1]
-        return (torch.stack(z_powers, dim=-1) @ self.polar.to(z.dtype)) * (
-            azimuth @ self.azimuthal.to(z.dtype)
-        )
+        polar = self.polar.to(z.dtype).t() @ torch.stack(z_powers, dim=1)
+        azimuth = torch.stack(imaginary[:-1] + real, dim=1)
+        return polar * (self.azimuthal.to(z.dtype).t() @ azimuth)
 
 
 class DegreeNorms(torch.nn.Module):
@@ -130,5 +128,3 @@ class DegreeNorms(torch.nn.Module):
         )
         norms = scale * torch.where(is_zero, 1.0, squared).sqrt()
         return torch.where(is_zero, 0.0, norms) * self.factors.to(features.dtype)
-
-

@@ -9,9 +9,7 @@ from .initialization import truncated_normal_
 from .spherical import degrees_of_components
 
 
-def clebsch_gordan(
-    max_degree1: int, max_degree2: int, max_degree3: int
-) -> torch.Tensor:
+def clebsch_gordan(max_degree1: int, max_degree2: int, max_degree3: int) -> torch.Tensor:
     r"""Real Clebsch-Gordan coefficients :math:`C^{l_3 m_3}_{l_1 m_1 l_2 m_2}`.
 
     Normalized by :math:`\sum_{m_1 m_2} C^2 = 1` for each allowed path. The sign of a path
@@ -62,9 +60,7 @@ class DegreeLinear(torch.nn.Module):
                 1.0 / in_channels,
             )
         )
-        self.register_buffer(
-            "degrees", degrees_of_components(max_degree), persistent=False
-        )
+        self.register_buffer("degrees", degrees_of_components(max_degree), persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``[N, M, in_channels] -> [N, M, out_channels]``"""
@@ -120,9 +116,7 @@ class TensorProduct(torch.nn.Module):
             [(even[0], even[1]), (odd[0], odd[1])],
             [(even[0], odd[1]), (odd[0], even[1])],
         ]
-        for name, components, pairs in zip(
-            ("same", "mixed"), outputs, blocks, strict=True
-        ):
+        for name, components, pairs in zip(("same", "mixed"), outputs, blocks, strict=True):
             for values, target in ((coefficients, "coefficients"), (paths, "paths")):
                 flat = [
                     values[first][:, second][:, :, components].flatten(0, 1)
@@ -147,22 +141,25 @@ class TensorProduct(torch.nn.Module):
         a_even, a_odd = a.index_select(1, self.even1), a.index_select(1, self.odd1)
         b_even, b_odd = b.index_select(1, self.even2), b.index_select(1, self.odd2)
         return self.contract(
-            torch.cat([_outer(a_even, b_even), _outer(a_odd, b_odd)], dim=1),
-            torch.cat([_outer(a_even, b_odd), _outer(a_odd, b_even)], dim=1),
+            (_outer(a_even, b_even), _outer(a_odd, b_odd)),
+            (_outer(a_even, b_odd), _outer(a_odd, b_even)),
         )
 
-    def contract(self, same: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    def contract(
+        self,
+        same: tuple[torch.Tensor, torch.Tensor],
+        mixed: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
         """Contract outer products of components with the weighted coefficients.
 
-        :param same: products of components of equal parity, ``[c, even-even + odd-odd,
-            N]``
-        :param mixed: products of components of opposite parity, ``[c, even-odd +
-            odd-even, N]``
+        :param same: products of components of equal parity, even x even and odd x odd,
+            each ``[c, pairs, N]``
+        :param mixed: products of opposite parity, even x odd and odd x even
         :return: ``[N, M3, c]``
         """
         products = [
-            torch.bmm(self._table(self.same_coefficients, self.same_paths), same),
-            torch.bmm(self._table(self.mixed_coefficients, self.mixed_paths), mixed),
+            _contract_two(self._table(self.same_coefficients, self.same_paths), same),
+            _contract_two(self._table(self.mixed_coefficients, self.mixed_paths), mixed),
         ]
         return torch.cat(products, dim=1).index_select(1, self.order).permute(2, 1, 0)
 
@@ -177,6 +174,15 @@ class TensorProduct(torch.nn.Module):
 def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """``[c, A, N], [c, B, N] -> [c, A * B, N]``"""
     return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
+
+
+def _contract_two(
+    table: torch.Tensor, outers: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """``[c, M, A + B] x ([c, A, N], [c, B, N]) -> [c, M, N]``"""
+    split = outers[0].shape[1]
+    first = torch.bmm(table[:, :, :split], outers[0])
+    return torch.baddbmm(first, table[:, :, split:], outers[1])
 
 
 def _initial_path_weights(
@@ -206,7 +212,11 @@ class TensorDense(torch.nn.Module):
     """
 
     def __init__(
-        self, max_degree_in: int, max_degree_out: int, in_channels: int, out_channels: int
+        self,
+        max_degree_in: int,
+        max_degree_out: int,
+        in_channels: int,
+        out_channels: int,
     ) -> None:
         super().__init__()
         self.linear = DegreeLinear(max_degree_in, in_channels, 2 * out_channels)

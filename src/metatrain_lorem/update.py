@@ -4,6 +4,7 @@ import torch
 
 from .initialization import mlp
 
+
 # flax's default; torch's 1e-5 would shift energies by 1e-4 eV.
 LAYER_NORM_EPS = 1e-6
 

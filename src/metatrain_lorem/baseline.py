@@ -1,0 +1,81 @@
+"""Composition baseline and scales of the targets."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from metatrain.composition import train_or_load_composition_model
+from metatrain.scaler import train_or_load_scaler
+from metatrain.utils.abc import ModelInterface
+from metatrain.utils.additive import get_remove_additive_transform
+from metatrain.utils.neighbor_lists import (
+    get_requested_neighbor_lists,
+    get_system_with_neighbor_lists_transform,
+)
+from metatrain.utils.scaler import get_remove_scale_transform
+
+from .batches import AnyDataset, Transform
+
+
+def fit_baseline(
+    model: ModelInterface,
+    datasets: list[AnyDataset],
+    hypers: Mapping[str, Any],
+    distributed: bool,
+    checkpoint_dir: str,
+) -> None:
+    """Fit composition baseline and scales of new targets to the data, or load them.
+
+    In float64: float32 resolves all-electron energies (-1.5e6 eV) to 0.1 eV only.
+
+    :param hypers: ``atomic_baseline``, ``scale_targets``, ``fixed_scaling_weights``,
+        ``per_structure_targets`` and ``batch_size``
+    :param distributed: whether several processes share the data
+    """
+    for module in [*model.additive_models, model.scaler]:
+        module.to(dtype=torch.float64)
+    shared = {
+        "train_datasets": datasets,
+        "batch_size": hypers["batch_size"],
+        "is_distributed": distributed,
+        "checkpoint_dir": checkpoint_dir,
+    }
+    train_or_load_composition_model(
+        model.additive_models[0],
+        atomic_baseline=hypers["atomic_baseline"],
+        other_additive_models=list(model.additive_models[1:]),
+        **shared,
+    )
+    if hypers["scale_targets"]:
+        train_or_load_scaler(
+            model.scaler,
+            additive_models=model.additive_models,
+            fixed_weights=hypers["fixed_scaling_weights"],
+            per_structure_targets=hypers["per_structure_targets"],
+            **shared,
+        )
+
+
+def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
+    """Neighbor lists for the systems; targets less baseline, divided by their scale.
+
+    Applied on the CPU and in float64, wherever and in whatever type the model trains.
+
+    :param device: where the model is
+    """
+    cpu, double = torch.device("cpu"), torch.float64
+    model.additive_models.to(cpu)
+    model.additive_models[0].weights_to(cpu, double)
+    model.scaler.to(cpu)
+    model.scaler.scales_to(cpu, double)
+    additive_models, scaler = copy.deepcopy((model.additive_models, model.scaler))
+    model.additive_models.to(device)
+    model.additive_models[0].weights_to(device, double)
+    model.scaler.to(device)
+    model.scaler.scales_to(device, double)
+    return [
+        get_system_with_neighbor_lists_transform(get_requested_neighbor_lists(model)),
+        get_remove_additive_transform(additive_models, model.dataset_info.targets),
+        get_remove_scale_transform(scaler),
+    ]
