@@ -184,16 +184,16 @@ class SphericalMessages(torch.nn.Module):
         outer = torch.zeros(
             [num_atoms] + list(outer.shape[1:]), dtype=outer.dtype, device=outer.device
         ).index_add(0, rows.centers, outer)
-        outer = outer.permute(1, 2, 3, 0)  # [c, M, M, N]
-        even = outer.index_select(1, product.even1)
-        odd = outer.index_select(1, product.odd1)
+        outer = outer.transpose(0, 1)  # [c, N, M, M]
+        even = outer.index_select(2, product.even1)
+        odd = outer.index_select(2, product.odd1)
         return product.contract(
             (
-                even.index_select(2, product.even2).flatten(1, 2),
-                odd.index_select(2, product.odd2).flatten(1, 2),
+                even.index_select(3, product.even2).flatten(2),
+                odd.index_select(3, product.odd2).flatten(2),
             ),
             (
-                even.index_select(2, product.odd2).flatten(1, 2),
-                odd.index_select(2, product.even2).flatten(1, 2),
+                even.index_select(3, product.odd2).flatten(2),
+                odd.index_select(3, product.even2).flatten(2),
             ),
         )

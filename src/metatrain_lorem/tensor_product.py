@@ -123,7 +123,7 @@ class TensorProduct(torch.nn.Module):
                     for first, second in pairs
                 ]
                 self.register_buffer(
-                    f"{name}_{target}", torch.cat(flat).T.contiguous(), persistent=False
+                    f"{name}_{target}", torch.cat(flat), persistent=False
                 )
         for i in range(2):
             self.register_buffer(f"even{i + 1}", even[i], persistent=False)
@@ -137,9 +137,9 @@ class TensorProduct(torch.nn.Module):
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
-        a, b = a.permute(2, 1, 0), b.permute(2, 1, 0)  # [c, M, N]
-        a_even, a_odd = a.index_select(1, self.even1), a.index_select(1, self.odd1)
-        b_even, b_odd = b.index_select(1, self.even2), b.index_select(1, self.odd2)
+        a, b = a.permute(2, 0, 1), b.permute(2, 0, 1)  # [c, N, M]
+        a_even, a_odd = a.index_select(2, self.even1), a.index_select(2, self.odd1)
+        b_even, b_odd = b.index_select(2, self.even2), b.index_select(2, self.odd2)
         return self.contract(
             (_outer(a_even, b_even), _outer(a_odd, b_odd)),
             (_outer(a_even, b_odd), _outer(a_odd, b_even)),
@@ -153,7 +153,7 @@ class TensorProduct(torch.nn.Module):
         """Contract outer products of components with the weighted coefficients.
 
         :param same: products of components of equal parity, even x even and odd x odd,
-            each ``[c, pairs, N]``
+            each ``[c, N, pairs]``
         :param mixed: products of opposite parity, even x odd and odd x even
         :return: ``[N, M3, c]``
         """
@@ -161,28 +161,27 @@ class TensorProduct(torch.nn.Module):
             _contract_two(self._table(self.same_coefficients, self.same_paths), same),
             _contract_two(self._table(self.mixed_coefficients, self.mixed_paths), mixed),
         ]
-        return torch.cat(products, dim=1).index_select(1, self.order).permute(2, 1, 0)
+        return torch.cat(products, dim=2).index_select(2, self.order).permute(1, 2, 0)
 
     def _table(self, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
-        """Coefficients times path weights, ``[c, M3 of one parity, pairs]``."""
+        """Coefficients times path weights, ``[c, pairs, M3 of one parity]``."""
         weights = self.weight.flatten(0, 2).t().index_select(1, paths.flatten())
-        return coefficients.to(weights.dtype) * weights.reshape(
-            self.num_channels, coefficients.shape[0], coefficients.shape[1]
-        )
+        return coefficients.to(weights.dtype) * weights.unflatten(1, coefficients.shape)
 
 
 def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """``[c, A, N], [c, B, N] -> [c, A * B, N]``"""
-    return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
+    """``[c, N, A], [c, N, B] -> [c, N, A * B]``, as matrix products for their speed."""
+    product = torch.bmm(a.flatten(0, 1).unsqueeze(2), b.flatten(0, 1).unsqueeze(1))
+    return product.reshape(a.shape[0], a.shape[1], a.shape[2] * b.shape[2])
 
 
 def _contract_two(
     table: torch.Tensor, outers: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
-    """``[c, M, A + B] x ([c, A, N], [c, B, N]) -> [c, M, N]``"""
-    split = outers[0].shape[1]
-    first = torch.bmm(table[:, :, :split], outers[0])
-    return torch.baddbmm(first, table[:, :, split:], outers[1])
+    """``[c, A + B, M] x ([c, N, A], [c, N, B]) -> [c, N, M]``"""
+    split = outers[0].shape[2]
+    first = torch.bmm(outers[0], table[:, :split])
+    return torch.baddbmm(first, outers[1], table[:, split:])
 
 
 def _initial_path_weights(
