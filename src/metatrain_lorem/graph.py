@@ -73,7 +73,8 @@ def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
     """
     device = graph.centers.device
     num_atoms, num_pairs = graph.positions.shape[0], graph.centers.shape[0]
-    species_of_pair = graph.species[graph.centers] * 256 + graph.species[graph.neighbors]
+    species = graph.species.to(torch.int64)
+    species_of_pair = species[graph.centers] * 65536 + species[graph.neighbors]
     keys, order = torch.sort(species_of_pair * num_atoms + graph.centers)
     row_keys, row_of_pair, row_sizes = torch.unique_consecutive(
         keys, return_inverse=True, return_counts=True
@@ -106,7 +107,7 @@ def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
             num_rows, width
         ),
         centers=centers,
-        species_pairs=torch.stack([species_keys // 256, species_keys % 256], dim=1),
+        species_pairs=torch.stack([species_keys // 65536, species_keys % 65536], dim=1),
         pair_of_row=pair_of_row,
         rows_per_pair=[int(n) for n in rows_per_pair],
     )

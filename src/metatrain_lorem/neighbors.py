@@ -1,7 +1,6 @@
 """Neighbor lists of single systems, for use without an engine."""
 
 import torch
-import vesin
 
 
 def neighbor_list(
@@ -15,6 +14,8 @@ def neighbor_list(
     :param cutoff: in the unit of ``positions``
     :return: centers ``[P]``, neighbors ``[P]`` and integer cell shifts ``[P, 3]``
     """
+    import vesin  # only here: the network itself runs without it
+
     calculator = vesin.NeighborList(cutoff=cutoff, full_list=True)
     centers, neighbors, shifts = calculator.compute(
         points=positions.detach().cpu().double().numpy(),

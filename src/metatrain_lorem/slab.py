@@ -5,6 +5,14 @@ import math
 import torch
 
 
+def slab_gap(accuracy: float) -> float:
+    """Vacuum that leaves a relative error of ``accuracy / 20``, and at most 1e-8.
+
+    :return: in units of the longer lattice vector, see :func:`slab_cells`
+    """
+    return max(3.0, 0.5 - math.log(accuracy) / (2 * math.pi))
+
+
 def slab_cells(
     positions: torch.Tensor,
     cells: torch.Tensor,
@@ -102,3 +110,37 @@ def cells_plane_area(cells: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
     rows = torch.arange(cells.shape[0], device=cells.device)
     first, second = cells[rows, (open_axis + 1) % 3], cells[rows, (open_axis + 2) % 3]
     return torch.linalg.vector_norm(torch.cross(first, second, dim=1), dim=1)
+
+
+def closed_cells(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    pbc: torch.Tensor,
+    systems: torch.Tensor,
+    slab_gap: float,
+) -> torch.Tensor:
+    """Cells of which all three vectors are valid, with vacuum for slabs.
+
+    :param slab_gap: see :func:`.slab.slab_cells`
+    :return: ``[S, 3, 3]``; unit vectors for open systems
+    :raises ValueError: for a system that is periodic in one direction, or whose
+        lattice vectors span no volume
+    """
+    num_periodic: list[int] = pbc.sum(1).tolist()
+    for system, directions in enumerate(num_periodic):
+        if directions == 1:
+            raise ValueError(
+                f"system {system} is periodic in one direction only; long-range "
+                "interactions need periodicity in three, two or no directions"
+            )
+    cells = slab_cells(positions, cells, pbc, systems, slab_gap)
+    unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
+    cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
+    lengths = torch.linalg.vector_norm(cells.detach(), dim=2).prod(1)
+    is_flat = ~(torch.abs(torch.linalg.det(cells.detach())) > 1e-6 * lengths)
+    if bool(is_flat.any()):
+        system = int(torch.nonzero(is_flat)[0, 0])
+        raise ValueError(
+            f"system {system} is periodic, but its lattice vectors span no volume"
+        )
+    return cells

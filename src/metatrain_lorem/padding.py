@@ -1,0 +1,61 @@
+"""Systems of unequal size, as a few rectangular arrays."""
+
+import torch
+
+
+def group_systems(
+    counts: list[int], sizes: list[list[int]], methods: list[str]
+) -> list[list[int]]:
+    """Group systems so that padding at most doubles the work.
+
+    :param counts: atoms of each system; those without atoms are left out
+    :param sizes: largest k-vector index of each system along each axis
+    :param methods: how each system is summed: ``open``, ``ewald`` or ``mesh``
+    :return: lists of system indices; systems of one list agree in their method, and
+        those on a mesh are alone
+    """
+    if len(counts) == 1:
+        return [[0]]
+    costs: list[int] = []
+    for count, size, method in zip(counts, sizes, methods):
+        costs.append(count * (count if method == "open" else _box_volume(size)))
+    order: list[int] = torch.argsort(torch.tensor(costs)).tolist()
+    groups: list[list[int]] = []
+    for wanted in ["open", "ewald", "mesh"]:
+        group: list[int] = []
+        cost, count, size = 0, 0, [0, 0, 0]
+        for system in order:
+            if methods[system] != wanted or counts[system] == 0:
+                continue
+            new_size = [max([a, b]) for a, b in zip(size, sizes[system])]
+            new_count = max([count, counts[system]])
+            factor = new_count if wanted == "open" else _box_volume(new_size)
+            padded = (len(group) + 1) * new_count * factor
+            full = padded > 2 * (cost + costs[system]) or wanted == "mesh"
+            if full and len(group) > 0:
+                groups.append(group)
+                group, cost = [], 0
+                new_size, new_count = sizes[system], counts[system]
+            group.append(system)
+            cost, count, size = cost + costs[system], new_count, new_size
+        if len(group) > 0:
+            groups.append(group)
+    return groups
+
+
+def _box_volume(size: list[int]) -> int:
+    return (size[0] + 1) * (2 * size[1] + 1) * (2 * size[2] + 1)
+
+
+def padded_atoms(
+    starts: list[int], counts: list[int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Atoms of several systems as a rectangle, ``[B, N]`` indices and ``[B, N]`` mask.
+
+    :param starts: first atom of each system
+    :param counts: number of atoms of each system
+    """
+    slots = torch.arange(max(counts), device=device)
+    real = slots < torch.tensor(counts, device=device).unsqueeze(1)
+    atoms = torch.tensor(starts, device=device).unsqueeze(1) + slots
+    return torch.where(real, atoms, atoms[:, :1]), real
