@@ -1,0 +1,40 @@
+"""Sums over neighbors as they are written down: pair by pair."""
+
+import torch
+
+from metatrain_lorem.graph import Graph, pair_vectors, safe_norm
+from metatrain_lorem.network import Network
+from metatrain_lorem.spherical import degrees_of_components
+
+
+class PairSums:
+    """Radial functions and harmonics of all ``P`` pairs of a graph."""
+
+    def __init__(self, graph: Graph, network: Network) -> None:
+        self.graph = graph
+        vectors = pair_vectors(graph).unsqueeze(0)
+        distances = safe_norm(vectors)
+        self.radial = network.radial(distances)[0].T  # [P, K]
+        self.harmonics = network.harmonics(vectors, distances)[0].T  # [P, M]
+        self.degrees = degrees_of_components(network.max_degree)
+
+    def pair_features(
+        self, coefficients: torch.nn.Module, features: torch.Tensor
+    ) -> torch.Tensor:
+        """``s_ij [P, d]`` from features of both atoms ``[N, ...]``."""
+        pairs = torch.cat(
+            [features[self.graph.centers], features[self.graph.neighbors]], dim=1
+        )
+        of_radial = coefficients(pairs).unflatten(1, [self.radial.shape[1], -1])
+        return (of_radial * self.radial.unsqueeze(2)).sum(1)
+
+    def filters(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Coefficients of each degree ``[P, (L + 1) c]`` times harmonics, ``[P, M, c]``"""
+        of_degree = coefficients.unflatten(1, [int(self.degrees.max()) + 1, -1])
+        return of_degree[:, self.degrees] * self.harmonics.unsqueeze(2)
+
+    def over_neighbors(self, of_pairs: torch.Tensor) -> torch.Tensor:
+        """``[P, ...] -> [N, ...]``"""
+        num_atoms = len(self.graph.species)
+        zeros = torch.zeros(num_atoms, *of_pairs.shape[1:], dtype=of_pairs.dtype)
+        return zeros.index_add(0, self.graph.centers, of_pairs)
