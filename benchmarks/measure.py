@@ -1,0 +1,129 @@
+"""Measuring: graphs, medians, memory, and what machine it was."""
+
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+
+from metatrain_lorem.graph import Graph
+from metatrain_lorem.neighbors import neighbor_list
+from metatrain_lorem.network import Network
+from metatrain_lorem.readout import scalar_readout
+
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class EnergyModel(torch.nn.Module):
+    """Network and energy readout at the defaults of the paper, for inference."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = Network(**arguments)
+        self.readout = scalar_readout(self.network.num_stages, self.network.num_features)
+        self.requires_grad_(False)
+
+    def forward(self, graph: Graph) -> torch.Tensor:
+        """Total energy of all systems."""
+        nodes = self.network(graph)
+        features = self.readout.features(nodes.scalars)
+        return self.readout(features, nodes.spherical)[0].sum()
+
+
+def make_graph(atoms: Atoms, cutoff: float, device: str, dtype: torch.dtype) -> Graph:
+    positions = torch.tensor(atoms.positions, dtype=dtype, device=device)
+    cell = torch.tensor(atoms.cell.array, dtype=dtype, device=device)
+    pbc = torch.tensor(atoms.pbc, device=device)
+    cell = cell * pbc.unsqueeze(1)
+    pairs = neighbor_list(positions, cell, pbc, cutoff)
+    species = torch.tensor(atoms.numbers, dtype=torch.int64, device=device)
+    systems = torch.zeros_like(species)
+    return Graph(
+        positions, species, cell.unsqueeze(0), pbc.unsqueeze(0), systems, *pairs
+    )
+
+
+def energy_and_forces(
+    model: torch.nn.Module, graph: Graph
+) -> tuple[torch.Tensor, torch.Tensor]:
+    positions = graph.positions.detach().clone().requires_grad_()
+    energy = model(graph._replace(positions=positions))
+    (gradient,) = torch.autograd.grad(energy, positions)
+    return energy.detach(), -gradient
+
+
+def median_time(
+    function: Callable[[], Any], device: str = "cpu", repeats: int = 10, warm_up: int = 3
+) -> float:
+    """Median wall time in seconds of ``repeats`` calls."""
+    times = []
+    for repeat in range(warm_up + repeats):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        function()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if repeat >= warm_up:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def peak_memory() -> float:
+    """Highest resident memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What a result depends on: machine, versions, commit."""
+    packages = ["torch", "metatrain", "metatomic-torch", "lorem-jax", "jax", "torch-pme"]
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            pass
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    name = _processor()
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": commit,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def write_results(name: str, device: str, rows: list[dict[str, Any]]) -> None:
+    """Write ``results/NAME.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(device), "rows": rows}, indent=1))
+    print(f"written to {path}")
