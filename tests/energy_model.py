@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
+from systems import Structure, make_graph
 
 from metatrain_lorem.graph import Graph
 from metatrain_lorem.network import Network
@@ -78,3 +79,21 @@ def evaluate(model: torch.nn.Module, graph: Graph, create_graph: bool = False) -
     if not create_graph:
         energies = energies.detach()
     return Results(energies, -gradients[0], gradients[1])
+
+
+def results_of(model: torch.nn.Module, *structures: Structure) -> Results:
+    return evaluate(model, make_graph(list(structures), CUTOFF))
+
+
+def assert_equal(results: Results, expected: Results, tolerance: float = 1e-10) -> None:
+    for value, other in zip(results, expected, strict=True):
+        torch.testing.assert_close(value, other, rtol=tolerance, atol=tolerance)
+
+
+def loss_of(model: EnergyModel, structures: list[Structure]) -> torch.Tensor:
+    results = evaluate(model, make_graph(structures, CUTOFF), create_graph=True)
+    return sum(values.pow(2).sum() for values in results)
+
+
+def trained_parameters(model: EnergyModel) -> list[torch.nn.Parameter]:
+    return [p for p in model.parameters() if p.requires_grad]

@@ -121,6 +121,11 @@ STRUCTURES: dict[str, Callable[[], Structure]] = {
 }
 
 
+def mixed() -> list[Structure]:
+    """Crystal, slab, open systems, and some without any pairs, as one batch."""
+    return [crystal(), molecule(), single_atom(), slab(), distant_atoms(), lone_ion()]
+
+
 def rotation(seed: int = 0) -> torch.Tensor:
     """A random proper rotation matrix, in float64."""
     generator = torch.Generator().manual_seed(seed)

@@ -9,10 +9,10 @@ from systems import (
     distant_atoms,
     make_graph,
     make_structure,
+    mixed,
     molecule,
     single_atom,
     skewed_crystal,
-    slab,
 )
 
 from metatrain_lorem.graph import (
@@ -24,7 +24,7 @@ from metatrain_lorem.graph import (
 )
 
 
-MIXED = [crystal(), molecule(), single_atom(), slab(), distant_atoms()]
+MIXED = mixed()
 
 
 def pairs_of(rows: Neighborhoods) -> torch.Tensor:

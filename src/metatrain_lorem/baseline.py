@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from metatomic.torch import System
 from metatrain.composition import train_or_load_composition_model
 from metatrain.scaler import train_or_load_scaler
 from metatrain.utils.abc import ModelInterface
@@ -15,7 +16,8 @@ from metatrain.utils.neighbor_lists import (
 )
 from metatrain.utils.scaler import get_remove_scale_transform
 
-from .batches import AnyDataset, Transform
+from .added_types import fit_added_types
+from .batches import AnyDataset, Batch, TensorMaps, Transform
 
 
 def fit_baseline(
@@ -41,12 +43,14 @@ def fit_baseline(
         "is_distributed": distributed,
         "checkpoint_dir": checkpoint_dir,
     }
-    train_or_load_composition_model(
-        model.additive_models[0],
-        atomic_baseline=hypers["atomic_baseline"],
-        other_additive_models=list(model.additive_models[1:]),
+    composition = {
+        "atomic_baseline": hypers["atomic_baseline"],
+        "other_additive_models": list(model.additive_models[1:]),
         **shared,
-    )
+    }
+    train_or_load_composition_model(model.additive_models[0], **composition)
+    if len(model.new_atomic_types) > 0:
+        fit_added_types(model, composition)
     if hypers["scale_targets"]:
         train_or_load_scaler(
             model.scaler,
@@ -59,6 +63,8 @@ def fit_baseline(
 
 def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
     """Neighbor lists for the systems; targets less baseline, divided by their scale.
+
+    Systems with atomic types that the model does not know raise a ``ValueError``.
 
     Applied on the CPU and in float64, wherever and in whatever type the model trains.
 
@@ -75,7 +81,24 @@ def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
     model.scaler.to(device)
     model.scaler.scales_to(device, double)
     return [
+        _known_types_only(model.additive_models[0].atomic_types),
         get_system_with_neighbor_lists_transform(get_requested_neighbor_lists(model)),
         get_remove_additive_transform(additive_models, model.dataset_info.targets),
         get_remove_scale_transform(scaler),
     ]
+
+
+def _known_types_only(atomic_types: list[int]) -> Transform:
+    """Refuse other atomic types, for which baseline and scales are not defined."""
+
+    def check(systems: list[System], targets: TensorMaps, extra: TensorMaps) -> Batch:
+        found = {atomic_type for system in systems for atomic_type in system.types.tolist()}
+        unknown = sorted(found - set(atomic_types))
+        if unknown:
+            raise ValueError(
+                f"the data hold the atomic types {unknown}, but the model is for "
+                f"{atomic_types} only"
+            )
+        return systems, targets, extra
+
+    return check

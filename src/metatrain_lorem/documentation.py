@@ -56,7 +56,8 @@ class LongRangeHypers(TypedDict):
     k-vectors. (:math:`\\sigma`)"""
     accuracy: float | Literal["reference"] = 1e-6
     """Size of the largest neglected reciprocal-space term, relative to the first.
-    ``reference`` takes the k-vectors and the slab vacuum of the ``lorem-jax`` code."""
+    ``reference`` takes the k-vectors and the slab vacuum of the ``lorem-jax`` code, and
+    the rounding of its radial functions."""
 
 
 class ModelHypers(TypedDict):
@@ -139,6 +140,10 @@ class TrainerHypers(TypedDict):
     grad_clip_norm: float | None = None
     """Highest norm of the gradients of all parameters; longer ones are scaled down to
     it. By default, gradients are not clipped."""
+    grad_clip_value: float | None = None
+    """Largest absolute value of each component of the gradients; beyond, it is replaced
+    by this value (lorem-jax: ``gradient_clip``). By default, gradients are not
+    clipped. If both are given, the norm is limited first."""
     loss: str | dict[str, LossSpecification | str] = "mse"
     """Loss function, see :ref:`loss-functions`.
 
@@ -167,10 +172,14 @@ class TrainerHypers(TypedDict):
     atomic_baseline: FixedCompositionWeights | str = {}
     """Energy of each atomic type, taken off the targets; by default, a linear fit.
 
-    Either ``{target: {atomic type: value}}`` or ``{target: value}``, where atomic types
-    and targets that are left out are fitted, or the path to the ``.ckpt`` file of a
-    composition model. For instance ``{"energy": {1: -13.6, 6: -1029.5}}``. The model
-    adds the baseline to its predictions.
+    Either ``{target: {atomic type: value}}`` with all atomic types, or
+    ``{target: value}`` with one value for all of them, where targets that are left out
+    are fitted; or the path to the ``.ckpt`` file of a composition model. For instance
+    ``{"energy": {1: -13.6, 6: -1029.5}}``. The model adds the baseline to its
+    predictions.
+
+    A trained model keeps its baseline. New atomic types get theirs by a fit to the new
+    data in which the values of all others are fixed, or from here.
     """
     scale_targets: bool = False
     """Whether to divide each target by its root mean square (for energies: per atom,

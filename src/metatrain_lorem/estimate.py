@@ -43,8 +43,10 @@ def estimate(
     cells = closed_cells(positions, cell[None], pbc[None], systems, solver.slab_gap)
     counts = torch.tensor([num_atoms])
     size = positions.element_size()
+    # TorchScript cannot compute arrays again in the backward pass.
+    limit = math.inf if isinstance(solver, torch.jit.ScriptModule) else solver.memory
     if not bool(pbc.any()):
-        kept = min(num_atoms**2 * size, solver.memory)
+        kept = round(min(num_atoms**2 * size, limit))
         return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, kept)
 
     radii = solver.reciprocal.radii(cells, counts)
@@ -58,21 +60,24 @@ def estimate(
     num_k, mesh = 0, []
     if method == "mesh":
         mesh = solver.mesh.shape(cells[0], num_atoms)
-        kept = 8 * solver.mesh.num_points(cells[0], num_atoms) * num_columns * size
+        points = solver.mesh.num_points(cells[0], num_atoms)
+        width = solver.mesh.block + solver.mesh.order - 1
+        atoms = 1.5 * num_atoms * (width**2 + 3 * width * num_columns)
+        kept = size * (1.3 * points * num_columns + atoms)
         error = solver.mesh.accuracy
     elif solver.reciprocal.reference_wavelength > 0:
         num_k = box
         x = sigma * math.pi / solver.reciprocal.reference_wavelength
         error = float(reciprocal_error(torch.tensor(x), spacing / sigma))
-        kept = 0
+        kept = 0.0
     else:
         num_k = round(float(volume * radii[0] ** 3) / (12 * math.pi**2))
         error = solver.reciprocal.accuracy
-        kept = 0
+        kept = 0.0
     if method == "ewald":
         in_plane = math.pi * sizes[0][0] * (2 * sizes[0][1] + 1) / 2 + 1
         axis = 2 * (sizes[0][2] + 1) * num_columns
-        kept = round(size * (in_plane * (3 * num_atoms + 6 * axis) + 3 * num_atoms * axis))
+        kept = size * (in_plane * (3 * num_atoms + 6 * axis) + 3 * num_atoms * axis)
     pairs = 4 / 3 * math.pi * cutoff**3 * num_atoms / float(volume)
-    kept = min(kept, solver.memory) + round(num_atoms * pairs * (num_columns + 4) * size)
+    kept = round(min(kept, limit) + num_atoms * pairs * (num_columns + 4) * size)
     return Estimate(num_atoms, method, num_k, mesh, real_error, error, kept)

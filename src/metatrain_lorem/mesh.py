@@ -46,7 +46,7 @@ class MeshSum(torch.nn.Module):
         self.denominator = 2 ** (self.order - 1) * math.factorial(self.order - 1)
 
     def shape(self, cell: torch.Tensor, num_atoms: int) -> list[int]:
-        r"""Points of the mesh along each lattice vector.
+        r"""Points of the mesh along each lattice vector, in whole blocks.
 
         The relative error of the forces, measured on random positions, is below
 
@@ -63,14 +63,14 @@ class MeshSum(torch.nn.Module):
         error = 5e-3 * r * (1 + 0.5 * r)
         spacing = self.smearing * (self.accuracy / error) ** (1 / (self.order + 1))
         lengths: list[float] = torch.linalg.vector_norm(cell, dim=1).tolist()
-        return [fast_size(max(4, math.ceil(a / spacing))) for a in lengths]
+        blocks = [math.ceil(length / spacing / self.block) for length in lengths]
+        return [self.block * fast_size(count) for count in blocks]
 
     def num_points(self, cell: torch.Tensor, num_atoms: int) -> int:
         """Points of all blocks with their margins: a measure of time and memory."""
         points = 1
         for size in self.shape(cell, num_atoms):
-            count = (size + self.block - 1) // self.block
-            points *= count * (self.block + self.order - 1)
+            points *= size // self.block * (self.block + self.order - 1)
         return points
 
     def forward(
@@ -89,19 +89,22 @@ class MeshSum(torch.nn.Module):
         sizes = torch.tensor(shape, dtype=cell.dtype, device=cell.device)
         scaled = (fractional - torch.floor(fractional.detach())) * sizes
         slots = block_slots(scaled.detach(), shape, self.block)
+        x, y, z = torch.unbind(self.weights(scaled)[slots], dim=2)  # [K, n, W]
+        xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
 
+        kernel = self.kernel(inverse, shape)
         points = self.num_points(cell, positions.shape[0])
         columns = max(1, self.memory // (8 * points * charges.element_size()))
         parts: list[torch.Tensor] = []
         for start in range(0, charges.shape[1], columns):
             part = charges[:, start : start + columns]
             if torch.jit.is_scripting() or columns >= charges.shape[1]:
-                part = self.columns(scaled, part, inverse, slots, shape)
+                part = self.columns(xy, z, part, kernel, slots, shape)
             else:
                 # The arrays of these columns are computed again in the backward pass.
                 part = checkpoint(
                     self.columns,
-                    *(scaled, part, inverse, slots, shape),
+                    *(xy, z, part, kernel, slots, shape),
                     use_reentrant=False,
                 )
             parts.append(part)
@@ -109,56 +112,63 @@ class MeshSum(torch.nn.Module):
 
     def columns(
         self,
-        scaled: torch.Tensor,
+        xy: torch.Tensor,
+        z: torch.Tensor,
         charges: torch.Tensor,
-        inverse: torch.Tensor,
+        kernel: torch.Tensor,
         slots: torch.Tensor,
         shape: list[int],
     ) -> torch.Tensor:
         """Potentials of some columns of charges, ``[N, C]``.
 
-        :param scaled: coordinates in units of the mesh, ``[N, 3]``
-        :param slots: atoms of each block, from :func:`block_slots`
+        :param xy: weights of the atoms in the first two directions, ``[K, n, WW]``
+        :param z: weights of the atoms in the third direction, ``[K, n, W]``
+        :param kernel: factors of the waves on the mesh, from :meth:`kernel`
+        :param slots: atoms of each block, from :func:`block_slots`, ``[K, n]``
         """
         width = self.block + self.order - 1
-        weights = self.weights(scaled)[slots]  # [K, n, 3, W]
-        x, y, z = torch.unbind(weights, dim=2)
-        xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
         zero = torch.zeros_like(charges[:1])
         sources = torch.cat([charges, zero])[slots]  # [K, n, C]
         sources = (z.unsqueeze(3) * sources.unsqueeze(2)).flatten(2)  # [K, n, WC]
         windows = torch.bmm(xy.transpose(1, 2), sources)  # [K, WW, WC]
 
-        counts = [(size + self.block - 1) // self.block for size in shape]
+        counts = [size // self.block for size in shape]
         grid = windows.reshape(counts + [width, width, width, -1])
         grid = grid.permute(0, 3, 1, 4, 2, 5, 6)
-        points: list[torch.Tensor] = []
         for axis in range(3):
-            points.append(self.window_points(counts[axis], shape[axis], grid.device))
-            grid = grid.flatten(axis, axis + 1)
-            new = list(grid.shape)
-            new[axis] = shape[axis]
-            zeros = torch.zeros(new, dtype=grid.dtype, device=grid.device)
-            grid = zeros.index_add(axis, points[axis], grid)
-        grid = self.field(grid, inverse)
-        for axis in range(3):
-            grid = grid.index_select(axis, points[axis])
-        new = [counts[0], width, counts[1], width, counts[2], width, -1]
-        windows = grid.reshape(new).permute(0, 2, 4, 1, 3, 5, 6)
-        windows = windows.reshape(
-            windows.shape[0] * counts[1] * counts[2], width * width, -1
-        )
+            grid = self.add_margins(grid, axis)
+        # As pairs of reals: TorchScript cannot derive a product of complex and real.
+        pairs = torch.view_as_real(torch.fft.rfftn(grid, dim=[0, 1, 2]))
+        waves = torch.view_as_complex(pairs * kernel[:, :, :, None, None])
+        grid = torch.fft.irfftn(waves, s=shape, dim=[0, 1, 2])
+        for axis in [2, 1, 0]:
+            grid = self.with_margins(grid, axis)
+        windows = grid.permute(0, 2, 4, 1, 3, 5, 6)
+        windows = windows.reshape(z.shape[0], width * width, -1)
 
         values = torch.bmm(xy, windows).reshape(z.shape + (-1,))
         values = (values * z.unsqueeze(3)).sum(2)  # [K, n, C]
         is_atom = slots < charges.shape[0]
         return torch.zeros_like(charges).index_copy(0, slots[is_atom], values[is_atom])
 
-    def window_points(self, count: int, size: int, device: torch.device) -> torch.Tensor:
-        """Mesh points of the windows of all blocks along one axis, ``[count * W]``."""
-        first = self.block * torch.arange(count, device=device) - (self.order - 1)
-        steps = torch.arange(self.block + self.order - 1, device=device)
-        return torch.remainder(first.unsqueeze(1) + steps, size).flatten()
+    def add_margins(self, grid: torch.Tensor, axis: int) -> torch.Tensor:
+        """From windows ``[..., k, W, ...]`` to points ``[..., k * block, ...]``.
+
+        The first ``order - 1`` points of a window are the last ones of the block before.
+        """
+        margin = self.order - 1
+        before = torch.roll(grid.narrow(axis + 1, 0, margin), -1, axis)
+        inner = grid.narrow(axis + 1, margin, self.block - margin)
+        last = grid.narrow(axis + 1, self.block, margin)
+        return torch.cat([inner, last + before], axis + 1).flatten(axis, axis + 1)
+
+    def with_margins(self, grid: torch.Tensor, axis: int) -> torch.Tensor:
+        """From points ``[..., k * block, ...]`` to windows ``[..., k, W, ...]``."""
+        margin = self.order - 1
+        shape = list(grid.shape)
+        grid = grid.reshape(shape[:axis] + [-1, self.block] + shape[axis + 1 :])
+        last = grid.narrow(axis + 1, self.block - margin, margin)
+        return torch.cat([torch.roll(last, 1, axis), grid], axis + 1)
 
     def weights(self, scaled: torch.Tensor) -> torch.Tensor:
         """Weights of the points of a window, with a last row of zeros ``[N + 1, 3, W]``."""
@@ -179,9 +189,12 @@ class MeshSum(torch.nn.Module):
         )
         return zeros.scatter(2, index + self.order - 1 - steps, splines)
 
-    def field(self, density: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        """Potential on the mesh, of charges on the mesh, both ``[n1, n2, n3, C]``."""
-        shape = density.shape[:3]
+    def kernel(self, inverse: torch.Tensor, shape: list[int]) -> torch.Tensor:
+        """Factors of the waves on the mesh, ``[n1, n2, n3 // 2 + 1]``.
+
+        :param inverse: inverse of the cell
+        :param shape: points of the mesh
+        """
         squares = torch.zeros_like(inverse[0, 0])
         factors = 4 * math.pi * torch.abs(torch.linalg.det(inverse))
         factors = factors * float(shape[0] * shape[1] * shape[2])
@@ -205,11 +218,7 @@ class MeshSum(torch.nn.Module):
         is_zero[0, 0, 0] = True
         squares = torch.where(is_zero, 1.0, squares)
         kernel = torch.exp(-0.5 * self.smearing**2 * squares) / squares * factors
-        kernel = torch.where(is_zero, 0.0, kernel)
-        # As pairs of reals: TorchScript cannot derive a product of complex and real.
-        pairs = torch.view_as_real(torch.fft.rfftn(density, dim=[0, 1, 2]))
-        transformed = torch.view_as_complex(pairs * kernel[:, :, :, None, None])
-        return torch.fft.irfftn(transformed, s=shape, dim=[0, 1, 2])
+        return torch.where(is_zero, 0.0, kernel)
 
 
 def block_slots(scaled: torch.Tensor, shape: list[int], block: int) -> torch.Tensor:
@@ -219,7 +228,7 @@ def block_slots(scaled: torch.Tensor, shape: list[int], block: int) -> torch.Ten
     :param shape: size of the mesh
     :param block: points of a block along each axis
     """
-    counts = [(size + block - 1) // block for size in shape]
+    counts = [size // block for size in shape]
     index = torch.floor(scaled / block).to(torch.int64)
     blocks = (index[:, 0] * counts[1] + index[:, 1]) * counts[2] + index[:, 2]
     occupied, order = torch.sort(blocks)

@@ -23,6 +23,7 @@ from metatrain.utils.hypers import raise_if_hypers_mismatch
 from metatrain.utils.metadata import merge_metadata
 
 from . import checkpoints
+from .added_types import with_atomic_types
 from .documentation import ModelHypers
 from .hypers import network_arguments
 from .network import Network
@@ -52,6 +53,7 @@ class LOREM(ModelInterface[ModelHypers]):
 
     # TorchScript reads the types of containers here.
     outputs: dict[str, ModelOutput]
+    new_atomic_types: list[int]
     key_labels: dict[str, Labels]
     component_labels: dict[str, list[list[Labels]]]
     property_labels: dict[str, list[Labels]]
@@ -94,6 +96,7 @@ class LOREM(ModelInterface[ModelHypers]):
         self.scaler = Scaler(
             hypers=get_default_hypers("scaler")["model"], dataset_info=dataset_info
         )
+        self.new_atomic_types = []  # whose baseline the trainer has yet to fit
         self.finetune_config: dict[str, Any] = {}
 
     def _add_target(self, name: str, target: TargetInfo) -> None:
@@ -165,6 +168,9 @@ class LOREM(ModelInterface[ModelHypers]):
                     values = readout(features, nodes.spherical)
                     atoms[name] = self._target_map(name, values, samples)
 
+        if not self.training:
+            # Before any sum: the scales of a target may depend on the species.
+            atoms = self.scaler.apply_scales(systems, atoms)
         for name, per_atom in atoms.items():
             kind = outputs[name].sample_kind
             results[name] = select_and_sum(per_atom, kind, selected_atoms)
@@ -198,14 +204,7 @@ class LOREM(ModelInterface[ModelHypers]):
         selected_atoms: Optional[Labels],
         results: dict[str, TensorMap],
     ) -> dict[str, TensorMap]:
-        """From the trainer's scale to physical units."""
-        results = self.scaler.apply_scales(
-            systems,
-            results,
-            selected_atoms=selected_atoms,
-            use_per_target_scales=True,
-            use_per_property_scales=True,
-        )
+        """Add what the trainer removed from the data."""
         for additive_model in self.additive_models:
             wanted: dict[str, ModelOutput] = {}
             for name, output in outputs.items():
@@ -249,18 +248,22 @@ class LOREM(ModelInterface[ModelHypers]):
                 self._add_target(name, target)
         if set(merged.atomic_types) != set(self.atomic_types):
             self._add_atomic_types(merged.atomic_types)
-        self.dataset_info = merged
+        self.dataset_info: DatasetInfo = merged
         self.additive_models[0] = self.additive_models[0].restart(
             CompositionModel.from_valid_targets(
                 dataset_info, self.atomic_types
             ).dataset_info
         )
         self.scaler = self.scaler.restart(dataset_info)
+        # metatrain 2026.4.1 knows the new targets only, and then fails to fit their
+        # scales to data that hold others, too.
+        self.scaler.target_infos = dict(self.scaler.dataset_info.targets)
         return self
 
     def _add_atomic_types(self, atomic_types: list[int]) -> None:
         """Baseline and scales for more species; the network has rows for all of them.
 
+        :param atomic_types: old and new ones
         :raises ValueError: for targets with scales per species, or a species beyond the
             embedding
         """
@@ -277,17 +280,18 @@ class LOREM(ModelInterface[ModelHypers]):
                     "atom, and its scales are tied to the atomic types"
                 )
         logging.warning(
-            f"New atomic types {added}: the atomic baseline will be fitted to the new "
-            "data; it is zero for atomic types that do not occur there"
+            f"New atomic types {added}: their baseline will be fitted to the new data, "
+            "that of all others is kept"
         )
+        self.new_atomic_types = added
         self.atomic_types = sorted(atomic_types)
         info = DatasetInfo(
             length_unit=self.dataset_info.length_unit,
             atomic_types=self.atomic_types,
             targets=self.dataset_info.targets,
         )
-        self.additive_models[0] = CompositionModel.from_valid_targets(
-            info, self.atomic_types
+        self.additive_models[0] = with_atomic_types(
+            self.additive_models[0], self.atomic_types
         )
         scaler = Scaler(hypers=self.scaler.hypers, dataset_info=info)
         scaler.load_state_dict({**scaler.state_dict(), **_scales(self.scaler.state_dict())})

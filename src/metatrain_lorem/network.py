@@ -49,7 +49,7 @@ class Network(torch.nn.Module):
     :param max_degree_lr: highest degree of the charges
     :param smearing: width of the Gaussian charges; by default ``cutoff / 4``
     :param accuracy: relative size of the neglected reciprocal-space terms; 0 takes the
-        k-vectors and the slab vacuum of the reference code
+        k-vectors, the slab vacuum and the binomials of the reference code
     :param num_species: rows of the species embedding, for ``Z = 0 ... num_species - 1``
     """
 

@@ -33,6 +33,9 @@ def select_and_sum(
         atoms = mts.slice(atoms, "samples", selected_atoms)
     if sample_kind == "atom":
         return atoms
+    if selected_atoms is not None:
+        # metatomic wants no row for a system without selected atoms
+        return mts.sum_over_samples(atoms, "atom")
     return sum_over_atoms(atoms)
 
 

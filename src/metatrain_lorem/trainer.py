@@ -1,6 +1,7 @@
 """Training loop of LOREM, built from metatrain's utilities."""
 
 import copy
+import gc
 import logging
 import math
 from pathlib import Path
@@ -23,6 +24,7 @@ from . import checkpoints
 from .baseline import fit_baseline, preparation
 from .batches import AnyDataset, Batches, training_batches, validation_batches
 from .documentation import TrainerHypers
+from .hypers import check_training_hypers
 from .objective import Errors, Objective
 from .optimization import build_optimizers, learning_rate, restore_optimizers
 
@@ -76,6 +78,8 @@ class Trainer(TrainerInterface[TrainerHypers]):
         val_datasets: list[AnyDataset],
         checkpoint_dir: str,
     ) -> None:
+        targets = list(model.dataset_info.targets)
+        check_training_hypers(self.hypers, targets)
         process = self._start_process(devices)
         self._set_up_finetuning(model)
         model.to(device=process.device, dtype=dtype).train()
@@ -83,13 +87,24 @@ class Trainer(TrainerInterface[TrainerHypers]):
         fit_baseline(model, train_datasets, self.hypers, distributed, checkpoint_dir)
 
         transforms = preparation(model, process.device)
-        targets = list(model.dataset_info.targets)
         shared = (targets, transforms, self.hypers, process.rank, process.world_size)
         batches = training_batches(train_datasets, *shared, seed=self.seed)
         val_batches = validation_batches(val_datasets, *shared)
 
         run = self._set_up_run(process, model, dtype, len(batches))
         logging.info(f"Training on {batches.describe()}, {run.num_steps} steps in all")
+        self._train_epochs(run, batches, val_batches, checkpoint_dir)
+        if distributed:
+            # First the wrapper of the model: if its reference to the processes' group
+            # is the last one, it waits for threads that wait for Python's lock.
+            del run
+            gc.collect()
+            torch.distributed.destroy_process_group()
+
+    def _train_epochs(
+        self, run: Run, batches: Batches, val_batches: Batches, checkpoint_dir: str
+    ) -> None:
+        """From the epoch after the last completed one to the last one."""
         first_epoch = 0 if self.epoch is None else self.epoch + 1
         logger = None
         for epoch in range(first_epoch, self.hypers["num_epochs"]):
@@ -99,13 +114,10 @@ class Trainer(TrainerInterface[TrainerHypers]):
                 self._validate(run, val_batches, epoch),
             ]
             if logs:
-                logger = logger or _metric_logger(model, metrics)
+                logger = logger or _metric_logger(run.model, metrics)
                 rate = run.optimizers[0].param_groups[0]["lr"]
-                logger.log(metrics, epoch, process.rank, rate)
+                logger.log(metrics, epoch, run.process.rank, rate)
             self._end_epoch(run, epoch, metrics[1], checkpoint_dir)
-
-        if distributed:
-            torch.distributed.destroy_process_group()
 
     def _start_process(self, devices: list[torch.device]) -> Process:
         """Join the other processes, if any, and agree with them on the seed."""
@@ -176,7 +188,7 @@ class Trainer(TrainerInterface[TrainerHypers]):
                     f"training diverged in epoch {epoch}, batch {number} (of "
                     f"{len(batches)}, from 0): loss {errors.losses[-1]}, gradient norm "
                     f"{norm}. Check the structures and targets, reduce "
-                    "`learning_rate`, or set `grad_clip_norm`"
+                    "`learning_rate`, or set `grad_clip_norm` or `grad_clip_value`"
                 )
         return errors.summary(run.process.device, run.process.distributed)
 
@@ -195,6 +207,8 @@ class Trainer(TrainerInterface[TrainerHypers]):
         loss.backward()
         max_norm = self.hypers["grad_clip_norm"] or math.inf
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm).item()
+        if self.hypers["grad_clip_value"] is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self.hypers["grad_clip_value"])
         if math.isfinite(norm):
             for optimizer in run.optimizers:
                 for group in optimizer.param_groups:

@@ -14,7 +14,7 @@ import torch
 
 
 def reciprocal_error(
-    x: torch.Tensor, spacings: torch.Tensor, safety: float = 3.0
+    x: torch.Tensor, spacings: torch.Tensor, safety: float = 4.0
 ) -> torch.Tensor:
     r"""Estimated relative error of a sum over :math:`k < x / \sigma`.
 
@@ -37,7 +37,7 @@ def reciprocal_error(
 
 
 def real_space_error(
-    y: torch.Tensor, spacings: torch.Tensor, safety: float = 3.0
+    y: torch.Tensor, spacings: torch.Tensor, safety: float = 4.0
 ) -> torch.Tensor:
     r"""Estimated relative error of a real-space sum over :math:`r < r_c = y \sigma`.
 

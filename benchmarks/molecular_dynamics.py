@@ -1,0 +1,110 @@
+"""Molecular dynamics through metatomic's ASE calculator: LOREM against PET.
+
+    python benchmarks/molecular_dynamics.py [--sizes 64 512 4096]
+
+Rock salt with a spacing of 2.8 Angstrom, models with default sizes and random weights,
+exported as for users. The time of the neighbor list is part of a step. `first` is the time
+of the first three calls, when TorchScript specializes.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import vesin
+from ase import Atoms, units
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+from measure import median_time, write_results
+from metatomic.torch import load_atomistic_model
+from metatomic_ase import MetatomicCalculator
+from metatrain.utils.architectures import get_default_hypers, import_architecture
+from metatrain.utils.data import DatasetInfo
+from metatrain.utils.data.target_info import get_energy_target_info
+from structures import crystal
+
+
+MODELS = {
+    "LOREM": ("metatrain_lorem", True),
+    "LOREM, no long range": ("metatrain_lorem", False),
+    "PET, long range": ("pet", True),
+    "PET": ("pet", False),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 512, 4096])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--slowest", type=float, default=60.0, help="seconds per step")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (architecture, long_range) in MODELS.items():
+            path = Path(folder) / f"{len(rows)}.pt"
+            export_model(architecture, long_range, path)
+            for size in arguments.sizes:
+                atoms = crystal(size, "NaCl cubic", 2.8)
+                row = {"model": name, "atoms": size}
+                row |= measure_steps(atoms, path, arguments)
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+                if row["step ms"] > 1e3 * arguments.slowest / 8:
+                    break  # the next size is eight times as large
+    write_results("molecular_dynamics", "cpu", rows)
+
+
+def export_model(architecture: str, long_range: bool, path: Path) -> None:
+    hypers = get_default_hypers(architecture)["model"]
+    hypers["long_range"]["enable"] = long_range
+    target = get_energy_target_info(
+        "energy",
+        {
+            "quantity": "energy",
+            "unit": "eV",
+            "type": "scalar",
+            "sample_kind": "system",
+            "num_subtargets": 1,
+            "description": "",
+        },
+    )
+    info = DatasetInfo("Angstrom", [11, 17], {"energy": target})
+    torch.manual_seed(0)
+    import_architecture(architecture).__model__(hypers, info).export().save(str(path))
+
+
+def measure_steps(
+    atoms: Atoms, path: Path, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Milliseconds of a step and its parts."""
+    atoms.calc = MetatomicCalculator(str(path), do_gradients_with_energy=False)
+    thermalize_momenta(atoms, temperature_K=300)
+    start = time.perf_counter()
+    dynamics = VelocityVerlet(atoms, timestep=units.fs)
+    dynamics.run(2)
+    first = time.perf_counter() - start
+    repeats = 3 if first > 10 else arguments.steps
+    step = median_time(lambda: dynamics.run(1), repeats=repeats, warm_up=1)
+
+    request = load_atomistic_model(str(path)).requested_neighbor_lists()[0]
+    calculator = vesin.NeighborList(cutoff=request.cutoff, full_list=True)
+    neighbors = median_time(
+        lambda: calculator.compute(
+            atoms.positions, atoms.cell.array, periodic=True, quantities="ijSD"
+        ),
+        repeats=repeats,
+        warm_up=1,
+    )
+    row = {"step ms": step, "neighbors ms": neighbors, "first ms": first}
+    return {key: 1e3 * value for key, value in row.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Checkpoints lose nothing, and what does not fit is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import metatensor.torch as mts
+import pytest
+import torch
+from lorem_models import (
+    DIPOLE,
+    ENERGY,
+    MIXED,
+    energies_of,
+    fit,
+    make_model,
+    predict,
+)
+from metatomic.torch import (
+    ModelMetadata,
+)
+from metatrain.utils.io import model_from_checkpoint
+from systems import molecule
+
+from metatrain_lorem.model import LOREM
+
+
+def saved(model: LOREM, path: Path) -> dict[str, Any]:
+    """What is left of a model after a file."""
+    checkpoint = model.get_checkpoint()
+    torch.save(checkpoint, path / "model.ckpt")
+    return torch.load(path / "model.ckpt", weights_only=False)
+
+
+@pytest.mark.parametrize("context", ["restart", "finetune", "export"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_checkpoint(tmp_path, context, dtype):
+    """Nothing is lost: predictions, baseline, scales, type and metadata."""
+    model = fit(make_model({"energy": ENERGY, "mtt::dipole": DIPOLE}))
+    model.metadata = ModelMetadata(name="a name", authors=["somebody"])
+    model.network.to(dtype)
+    model.readouts.to(dtype)
+    checkpoint = saved(model, tmp_path)
+    loaded = model_from_checkpoint(checkpoint, context).eval()
+    assert loaded.network.species.weight.dtype == dtype
+    assert loaded.metadata.name == "a name"
+    names = list(model.supported_outputs())
+    assert set(loaded.supported_outputs()) == set(names)
+    model.double()
+    loaded.double()
+    expected, results = predict(model, MIXED, names), predict(loaded, MIXED, names)
+    for name in names:
+        mts.allclose_raise(results[name], expected[name], rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("network.species.weight"),
+        lambda state: state.pop("readouts.energy.blocks.0.layers.1.bias"),
+        lambda state: state.update({"network.unknown.weight": torch.zeros(2)}),
+        lambda state: state.update({"network.species.weight": torch.zeros(2, 2)}),
+    ],
+    ids=["missing", "missing in readout", "unknown", "wrong shape"],
+)
+def test_loading_is_strict(change):
+    checkpoint = make_model().get_checkpoint()
+    state = dict(checkpoint["model_state_dict"])
+    change(state)
+    checkpoint["model_state_dict"] = checkpoint["best_model_state_dict"] = state
+    with pytest.raises((KeyError, RuntimeError), match="weight|bias"):
+        LOREM.load_checkpoint(checkpoint, "export")
+
+
+def test_checkpoint_of_later_version():
+    checkpoint = make_model().get_checkpoint()
+    checkpoint["model_ckpt_version"] = LOREM.__checkpoint_version__ + 1
+    with pytest.raises(RuntimeError, match="upgrade the package metatrain-lorem"):
+        LOREM.upgrade_checkpoint(checkpoint)
+
+
+def test_best_and_latest():
+    """Training goes on from the latest weights; everything else takes the best."""
+    latest, best = make_model(), make_model()
+    for parameter in best.parameters():
+        parameter.data += 0.1
+    checkpoint = latest.get_checkpoint()
+    checkpoint["best_model_state_dict"] = best.get_checkpoint()["model_state_dict"]
+    for context, model in (("restart", latest), ("finetune", best), ("export", best)):
+        loaded = LOREM.load_checkpoint(checkpoint, context).eval()
+        expected = energies_of(model, molecule())
+        assert torch.equal(energies_of(loaded, molecule()), expected)

@@ -1,0 +1,148 @@
+"""Exported models: what engines load, and what they are told."""
+
+import copy
+import subprocess
+import sys
+
+import metatensor.torch as mts
+import pytest
+import torch
+from lorem_models import (
+    DIPOLE,
+    ENERGY,
+    MIXED,
+    TYPES,
+    energies_of,
+    fit,
+    make_model,
+    make_system,
+    predict,
+)
+from metatomic.torch import (
+    ModelEvaluationOptions,
+    ModelMetadata,
+    ModelOutput,
+    System,
+    load_atomistic_model,
+)
+from systems import crystal, molecule
+
+
+@pytest.mark.parametrize("num_message_passing", [0, 2])
+@pytest.mark.parametrize("enable", [True, False])
+def test_interaction_range(enable, num_message_passing):
+    """Infinite exactly with long range: no engine may cut such a system into pieces."""
+    model = make_model(
+        long_range={"enable": enable}, num_message_passing=num_message_passing
+    )
+    capabilities = model.export().capabilities()
+    expected = float("inf") if enable else 4.0 * (1 + num_message_passing)
+    assert capabilities.interaction_range == expected
+    assert capabilities.length_unit == "Angstrom"
+    assert capabilities.atomic_types == TYPES
+    assert capabilities.dtype == "float64"
+
+
+LOAD_AND_PREDICT = """
+import sys
+import torch
+from metatomic.torch import ModelEvaluationOptions, ModelOutput, System
+from metatomic.torch import load_atomistic_model
+
+model = load_atomistic_model(sys.argv[1])
+inputs = torch.load(sys.argv[2], weights_only=False)
+system = System(*inputs["system"])
+system.add_neighbor_list(*inputs["neighbors"])
+options = ModelEvaluationOptions(
+    "Angstrom", {"energy": ModelOutput(unit="eV", sample_kind="system")}
+)
+energy = model([system], options, check_consistency=True)["energy"].block().values
+forces = torch.autograd.grad(-energy.sum(), system.positions)[0]
+torch.save((energy.detach(), forces), sys.argv[3])
+names = {name.split(".")[0] for name in sys.modules}
+print(names & {"metatrain", "metatrain_lorem", "e3nn"})
+"""
+
+
+@pytest.mark.filterwarnings("ignore:This system's positions or cell requires grad")
+def test_exported_file(tmp_path):
+    """One file that runs where neither metatrain nor this package is installed."""
+    model = fit(make_model())
+    model.export(ModelMetadata(name="test")).save(
+        str(tmp_path / "model.pt"), collect_extensions=str(tmp_path / "extensions")
+    )
+    assert not list(tmp_path.rglob("extensions/*"))
+
+    system = make_system(model, crystal())
+    (options,) = model.requested_neighbor_lists()
+    positions = system.positions.clone().requires_grad_()
+    inputs = {
+        "system": (system.types, positions, system.cell, system.pbc),
+        "neighbors": (options, system.get_neighbor_list(options)),
+    }
+    torch.save(inputs, tmp_path / "inputs.pt")
+    files = [str(tmp_path / name) for name in ("model.pt", "inputs.pt", "results.pt")]
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD_AND_PREDICT, *files], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "set()"
+
+    energy, forces = torch.load(files[2])
+    moving = System(system.types, positions, system.cell, system.pbc)
+    moving.add_neighbor_list(options, system.get_neighbor_list(options))
+    outputs = {"energy": ModelOutput(sample_kind="system")}
+    expected = model([moving], outputs)["energy"].block().values
+    (gradient,) = torch.autograd.grad(expected.sum(), positions)
+    torch.testing.assert_close(energy, expected.detach(), rtol=1e-14, atol=0)
+    torch.testing.assert_close(forces, -gradient, rtol=1e-12, atol=1e-12)
+    assert float(forces.abs().max()) > 0.1
+
+
+def test_exported_is_the_same(tmp_path):
+    """For all kinds of systems and outputs, also in one batch, and in float32."""
+    model = fit(make_model({"energy": ENERGY, "mtt::dipole": DIPOLE}))
+    names = list(model.supported_outputs())
+    expected = predict(model, MIXED, names)
+    model.export().save(str(tmp_path / "model.pt"))
+    loaded = load_atomistic_model(str(tmp_path / "model.pt"))
+    results = predict(loaded, MIXED, names)
+    for name in names:
+        mts.allclose_raise(results[name], expected[name], rtol=1e-12, atol=1e-12)
+
+
+def test_export_in_float32():
+    """As after training, where baseline and scales are in float64."""
+    model = fit(make_model())
+    expected = energies_of(model, molecule())
+    model.network.float()
+    model.readouts.float()
+    exported = model.export()
+    assert exported.capabilities().dtype == "float32"
+    system = make_system(exported, molecule()).to(torch.float32)
+    options = ModelEvaluationOptions("", {"energy": ModelOutput(sample_kind="system")})
+    energy = exported([system], options, check_consistency=True)["energy"].block().values
+    # float32 resolves energies of -2e3 eV to 1e-4 eV.
+    torch.testing.assert_close(
+        energy.flatten().double(), expected, rtol=2e-7, atol=0, check_dtype=False
+    )
+
+
+def test_unknown_species():
+    model = make_model().export()
+    with pytest.raises((ValueError, RuntimeError), match="atomic type '55'"):
+        predict(model, [molecule()._replace(species=torch.tensor([55, 1, 1]))])
+
+
+@pytest.mark.parametrize("types", [[1, 100, 102], [1, 8, 300]])
+def test_heavy_species(types):
+    """From fermium on, the species embedding grows with the data."""
+    model = make_model(types=types)
+    exported = copy.deepcopy(model).export()
+    energies = []
+    for species in types:
+        structure = molecule()._replace(species=torch.tensor([species, 1, 1]))
+        energies.append(float(energies_of(model, structure)))
+        expected = float(energies_of(exported, structure))
+        assert energies[-1] == pytest.approx(expected, rel=1e-13)
+    assert len({round(energy, 4) for energy in energies}) == 3

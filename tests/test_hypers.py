@@ -1,0 +1,130 @@
+"""Hyper-parameters: wrong ones are refused by name, right ones have an effect."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from lorem_models import (
+    ARCHITECTURE,
+    MIXED,
+    energies_of,
+    make_info,
+    make_model,
+    small_hypers,
+)
+from metatrain.utils.architectures import check_architecture_options, get_default_hypers
+from metatrain.utils.pydantic import MetatrainValidationError
+from systems import crystal, make_graph, molecule
+
+from metatrain_lorem.model import LOREM
+
+
+WRONG = [
+    ({"cutoff": -1.0}, "cutoff", "-1.0"),
+    ({"cutoff": 0.0}, "cutoff", "0.0"),
+    ({"cutoff": float("nan")}, "cutoff", "nan"),
+    ({"cutoff": float("inf")}, "cutoff", "inf"),
+    ({"max_degree": -1}, "max_degree", "-1"),
+    ({"num_features": 0}, "num_features", "0"),
+    ({"num_spherical_features": 0}, "num_spherical_features", "0"),
+    ({"num_radial": 0}, "num_radial", "0"),
+    ({"num_species_features": 0}, "num_species_features", "0"),
+    ({"num_message_passing": -1}, "num_message_passing", "-1"),
+    ({"long_range": {"max_degree": 4}}, "long_range.max_degree", "4"),
+    ({"long_range": {"max_degree": -1}}, "long_range.max_degree", "-1"),
+    ({"long_range": {"smearing": 0.0}}, "long_range.smearing", "0.0"),
+    ({"long_range": {"smearing": -0.5}}, "long_range.smearing", "-0.5"),
+    ({"long_range": {"accuracy": 2}}, "long_range.accuracy", "2"),
+    ({"long_range": {"accuracy": 0.0}}, "long_range.accuracy", "0.0"),
+    ({"long_range": {"accuracy": -1e-6}}, "long_range.accuracy", "-1e-06"),
+    ({"long_range": {"accuracy": "best"}}, "long_range.accuracy", "'best'"),
+    ({"cutoff": "wide"}, "cutoff", "'wide'"),
+    ({"num_features": 2.5}, "num_features", "2.5"),
+    ({"num_feature": 3}, "num_feature", "3"),
+    ({"long_range": {"enabled": False}}, "long_range.enabled", "False"),
+]
+
+
+@pytest.mark.parametrize(("changes", "key", "value"), WRONG)
+def test_wrong_values(changes, key, value):
+    with pytest.raises(ValueError, match="hyper-parameter") as error:
+        LOREM(small_hypers(**copy.deepcopy(changes)), make_info())
+    assert f"'{key}'" in str(error.value)
+    assert value in str(error.value)
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    """Options as metatrain checks them: a user's in place of the defaults."""
+    options = get_default_hypers(ARCHITECTURE, base_precision=64)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            options["model"][key].update(value)
+        else:
+            options["model"][key] = value
+    return options
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_feature": 3}, ["num_feature"]),
+        ({"long_range": {"enabled": True}}, ["enabled", "long_range"]),
+        ({"cutoff": "wide"}, ["cutoff", "wide"]),
+        ({"max_degree": 2.5}, ["max_degree", "2.5"]),
+        ({"max_degree": None}, ["max_degree"]),
+        ({"long_range": {"max_degree": "two"}}, ["max_degree", "two"]),
+        ({"long_range": {"accuracy": "best"}}, ["accuracy", "best"]),
+        ({"long_range": {"smearing": "wide"}}, ["smearing", "wide"]),
+        ({"long_range": 3}, ["long_range"]),
+    ],
+)
+def test_wrong_options(changes, words):
+    """Those that metatrain refuses before it reads any data."""
+    with pytest.raises(MetatrainValidationError, match="validation errors") as error:
+        check_architecture_options(ARCHITECTURE, options(**changes))
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"cutoff": 6},
+        {"num_message_passing": 2, "equivariant_message_passing": False},
+        {"long_range": {"enable": False}},
+        {"long_range": {"accuracy": 1e-8, "smearing": 1.2}},
+        {"long_range": {"accuracy": "reference"}},
+    ],
+)
+def test_right_options(changes):
+    check_architecture_options(ARCHITECTURE, options(**changes))
+    model = make_model(**copy.deepcopy(changes))
+    assert bool(torch.isfinite(energies_of(model, *MIXED)).all())
+
+
+def test_options_reach_the_network():
+    model = make_model(
+        cutoff=3.5,
+        num_message_passing=1,
+        long_range={"smearing": 0.8, "accuracy": 1e-9, "max_degree": 1},
+    )
+    assert model.network.cutoff == model.requested_neighbor_lists()[0].cutoff == 3.5
+    assert len(model.network.messages) == 1
+    coulomb = model.network.long_range.coulomb
+    assert coulomb.cutoff == 3.5
+    assert coulomb.smearing == 0.8
+    nodes = model.network(make_graph([molecule()], 3.5))
+    assert nodes.charges.shape[1] == 1 + 4
+    default = make_model(long_range={"accuracy": 1e-2})
+    assert not torch.equal(
+        energies_of(default, crystal()), energies_of(make_model(), crystal())
+    )
+
+
+def test_neighbor_list_is_full_and_strict():
+    (request,) = make_model().requested_neighbor_lists()
+    assert request.full_list
+    assert request.strict
+    assert request.cutoff == 4.0
