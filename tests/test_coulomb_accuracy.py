@@ -83,7 +83,7 @@ def test_accuracy_of_the_reciprocal_sum(smearing, accuracy):
             assert max(relative_errors(system, results, expected)) < accuracy
 
 
-@pytest.mark.parametrize(("factor", "bound"), [(4, 1.3e-5), (5, 1.2e-7), (6, 4e-10)])
+@pytest.mark.parametrize(("factor", "bound"), [(4, 1.3e-5), (5, 1.2e-7), (6, 4.7e-10)])
 def test_step_of_a_pair_at_the_cutoff(factor, bound):
     """The real-space sum neglects ``erfc(r_c / sqrt(2) sigma) / r_c``, halved here."""
 

@@ -49,8 +49,10 @@ def fit_baseline(
         **shared,
     }
     train_or_load_composition_model(model.additive_models[0], **composition)
-    if len(model.new_atomic_types) > 0:
+    is_loaded = isinstance(hypers["atomic_baseline"], str)
+    if len(model.new_atomic_types) > 0 and not is_loaded:
         fit_added_types(model, composition)
+    _check_finite(model)
     if hypers["scale_targets"]:
         train_or_load_scaler(
             model.scaler,
@@ -59,6 +61,19 @@ def fit_baseline(
             per_structure_targets=hypers["per_structure_targets"],
             **shared,
         )
+
+
+def _check_finite(model: ModelInterface) -> None:
+    """One missing (NaN) label spoils the fit, and then all other labels with it."""
+    targets = model.dataset_info.targets
+    for name, weights in model.additive_models[0].model.weights.items():
+        is_finite = all(bool(torch.isfinite(block.values).all()) for block in weights)
+        # Labels of atoms may be missing for a whole species.
+        if targets[name].sample_kind == "system" and not is_finite:
+            raise ValueError(
+                f"no atomic baseline of target '{name}' fits to missing (NaN) labels: "
+                "give it as `atomic_baseline`"
+            )
 
 
 def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:

@@ -4,7 +4,7 @@ import logging
 from typing import Any, Dict, List, Literal, Optional  # noqa: UP035
 
 import torch
-from metatensor.torch import Labels, TensorBlock, TensorMap
+from metatensor.torch import Labels, TensorMap
 from metatomic.torch import (
     AtomisticModel,
     ModelCapabilities,
@@ -29,7 +29,7 @@ from .hypers import network_arguments
 from .network import Network
 from .outputs import add_matching_blocks, atom_map, select_and_sum
 from .systems import atom_samples, graph_of_systems
-from .targets import make_readout
+from .targets import TargetReadout
 
 
 ARCHITECTURE = "metatrain_lorem"
@@ -54,9 +54,6 @@ class LOREM(ModelInterface[ModelHypers]):
     # TorchScript reads the types of containers here.
     outputs: dict[str, ModelOutput]
     new_atomic_types: list[int]
-    key_labels: dict[str, Labels]
-    component_labels: dict[str, list[list[Labels]]]
-    property_labels: dict[str, list[Labels]]
     last_layer_names: dict[str, str]
     last_layer_parameter_names: dict[str, list[str]]
 
@@ -81,9 +78,6 @@ class LOREM(ModelInterface[ModelHypers]):
                     sample_kind="atom", description=f"long-range {name}"
                 )
         self.readouts = torch.nn.ModuleDict()
-        self.key_labels = {}
-        self.component_labels = {}
-        self.property_labels = {}
         self.last_layer_names = {}
         self.last_layer_parameter_names = {}
         for name, target in dataset_info.targets.items():
@@ -101,10 +95,7 @@ class LOREM(ModelInterface[ModelHypers]):
 
     def _add_target(self, name: str, target: TargetInfo) -> None:
         """Register a readout and the outputs that belong to it."""
-        self.readouts[name] = make_readout(name, target, self.network)
-        self.key_labels[name] = target.layout.keys
-        self.component_labels[name] = [b.components for b in target.layout.blocks()]
-        self.property_labels[name] = [b.properties for b in target.layout.blocks()]
+        self.readouts[name] = TargetReadout(name, target, self.network)
         self.outputs[name] = ModelOutput(
             unit=target.unit, sample_kind="atom", description=target.description
         )
@@ -145,9 +136,7 @@ class LOREM(ModelInterface[ModelHypers]):
         if len(systems) == 0:
             return results
         graph = graph_of_systems(systems, self.neighbor_options)
-        self._labels_to(graph.positions.device)
         samples = atom_samples(graph)
-
         nodes = self.network(graph)
         atoms: dict[str, TensorMap] = {}
         if "feature" in outputs:
@@ -165,8 +154,7 @@ class LOREM(ModelInterface[ModelHypers]):
                         torch.cat(features, 1), samples, "feature"
                     )
                 if name in outputs:
-                    values = readout(features, nodes.spherical)
-                    atoms[name] = self._target_map(name, values, samples)
+                    atoms[name] = readout.target_map(features, nodes.spherical, samples)
 
         if not self.training:
             # Before any sum: the scales of a target may depend on the species.
@@ -177,25 +165,6 @@ class LOREM(ModelInterface[ModelHypers]):
         if not self.training:
             results = self._add_baseline(systems, outputs, selected_atoms, results)
         return results
-
-    def _target_map(
-        self, name: str, values: list[torch.Tensor], samples: Labels
-    ) -> TensorMap:
-        """Blocks of a target, from values ``[N, components, properties]``."""
-        blocks: list[TensorBlock] = []
-        for i, block_values in enumerate(values):
-            components = self.component_labels[name][i]
-            if len(components) == 0:
-                block_values = block_values.squeeze(1)
-            blocks.append(
-                TensorBlock(
-                    values=block_values,
-                    samples=samples,
-                    components=components,
-                    properties=self.property_labels[name][i],
-                )
-            )
-        return TensorMap(self.key_labels[name], blocks)
 
     def _add_baseline(
         self,
@@ -214,20 +183,6 @@ class LOREM(ModelInterface[ModelHypers]):
             for name, addition in additions.items():
                 results[name] = add_matching_blocks(results[name], addition)
         return results
-
-    def _labels_to(self, device: torch.device) -> None:
-        """Metatensor's labels are not moved by ``torch.nn.Module.to``."""
-        for name, keys in self.key_labels.items():
-            if keys.device == device:
-                return
-            self.key_labels[name] = keys.to(device)
-            self.component_labels[name] = [
-                [labels.to(device) for labels in block]
-                for block in self.component_labels[name]
-            ]
-            self.property_labels[name] = [
-                labels.to(device) for labels in self.property_labels[name]
-            ]
 
     def restart(
         self, dataset_info: DatasetInfo, model_hypers: Optional[dict[str, Any]] = None

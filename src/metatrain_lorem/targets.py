@@ -1,7 +1,7 @@
 """Readouts that match the layout of metatrain's targets."""
 
 import torch
-from metatensor.torch import TensorBlock
+from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatrain.utils.data import TargetInfo
 from metatrain.utils.data.atom_pair_helpers import check_no_atom_pair_targets
 
@@ -9,11 +9,55 @@ from .network import Network
 from .readout import Readout, ScalarBlock, SphericalBlock
 
 
-def make_readout(name: str, target: TargetInfo, network: Network) -> Readout:
+class TargetReadout(Readout):
     """Readout for a target of scalars, Cartesian vectors or spherical tensors.
 
+    :param name: name of the target
+    :param target: its layout
+    :param network: the network whose features are read out
     :raises ValueError: for other targets, naming target and reason
     """
+
+    # TorchScript reads the types of containers here.
+    keys: Labels
+    components: list[list[Labels]]
+    properties: list[Labels]
+
+    def __init__(self, name: str, target: TargetInfo, network: Network) -> None:
+        blocks = _make_blocks(name, target, network)
+        super().__init__(network.num_stages, network.num_features, blocks)
+        self.keys = target.layout.keys
+        self.components = [block.components for block in target.layout.blocks()]
+        self.properties = [block.properties for block in target.layout.blocks()]
+
+    def target_map(
+        self, features: list[torch.Tensor], spherical: list[torch.Tensor], samples: Labels
+    ) -> TensorMap:
+        """Predictions for each atom, in the layout of the target.
+
+        :param features: result of :meth:`.readout.Readout.features`
+        :param spherical: spherical features of each stage, each ``[N, M, c]``
+        :param samples: labels of the ``N`` atoms
+        """
+        self._labels_to(samples.device)
+        blocks: list[TensorBlock] = []
+        for i, values in enumerate(self(features, spherical)):
+            if len(self.components[i]) == 0:
+                values = values.squeeze(1)
+            blocks.append(
+                TensorBlock(values, samples, self.components[i], self.properties[i])
+            )
+        return TensorMap(self.keys, blocks)
+
+    def _labels_to(self, device: torch.device) -> None:
+        """Metatensor's labels are not moved by ``torch.nn.Module.to``."""
+        if self.keys.device != device:
+            self.keys = self.keys.to(device)
+            self.components = [[x.to(device) for x in block] for block in self.components]
+            self.properties = [x.to(device) for x in self.properties]
+
+
+def _make_blocks(name: str, target: TargetInfo, network: Network) -> list[torch.nn.Module]:
     check_no_atom_pair_targets({name: target}, "metatrain_lorem")
     if target.is_atomic_basis:
         raise ValueError(f"target '{name}': atomic-basis targets are not supported")
@@ -31,7 +75,7 @@ def make_readout(name: str, target: TargetInfo, network: Network) -> Readout:
                 )
             degree, sigma = int(key["o3_lambda"]), int(key["o3_sigma"])
         blocks.append(_make_block(name, target, block, degree, sigma, network))
-    return Readout(network.num_stages, network.num_features, blocks)
+    return blocks
 
 
 def _make_block(

@@ -122,9 +122,7 @@ class TensorProduct(torch.nn.Module):
                     values[first][:, second][:, :, components].flatten(0, 1)
                     for first, second in pairs
                 ]
-                self.register_buffer(
-                    f"{name}_{target}", torch.cat(flat), persistent=False
-                )
+                self.register_buffer(f"{name}_{target}", torch.cat(flat), persistent=False)
         for i in range(2):
             self.register_buffer(f"even{i + 1}", even[i], persistent=False)
             self.register_buffer(f"odd{i + 1}", odd[i], persistent=False)
