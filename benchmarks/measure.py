@@ -1,5 +1,6 @@
 """Measuring: graphs, medians, memory, and what machine it was."""
 
+import contextlib
 import json
 import platform
 import resource
@@ -48,9 +49,7 @@ def make_graph(atoms: Atoms, cutoff: float, device: str, dtype: torch.dtype) -> 
     pairs = neighbor_list(positions, cell, pbc, cutoff)
     species = torch.tensor(atoms.numbers, dtype=torch.int64, device=device)
     systems = torch.zeros_like(species)
-    return Graph(
-        positions, species, cell.unsqueeze(0), pbc.unsqueeze(0), systems, *pairs
-    )
+    return Graph(positions, species, cell.unsqueeze(0), pbc.unsqueeze(0), systems, *pairs)
 
 
 def energy_and_forces(
@@ -89,10 +88,8 @@ def machine(device: str) -> dict[str, Any]:
     packages = ["torch", "metatrain", "metatomic-torch", "lorem-jax", "jax", "torch-pme"]
     versions = {}
     for package in packages:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            pass
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,
