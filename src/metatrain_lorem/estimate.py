@@ -52,32 +52,43 @@ def estimate(
     radii = solver.reciprocal.radii(cells, counts)
     sizes = solver.reciprocal.box_sizes(cells, radii).tolist()
     method = solver.methods(cells, [num_atoms], sizes, [int(pbc.sum())])[0]
-    volume = torch.abs(torch.linalg.det(cells[0]))
-    spacing = (volume / num_atoms) ** (1 / 3)
-    sigma, cutoff = solver.smearing, solver.cutoff
-    real_error = float(real_space_error(torch.tensor(cutoff / sigma), spacing / cutoff))
-    box = (sizes[0][0] + 1) * (2 * sizes[0][1] + 1) * (2 * sizes[0][2] + 1)
+    volume = float(torch.abs(torch.linalg.det(cells[0])))
+    spacing = torch.tensor((volume / num_atoms) ** (1 / 3))
+    ratio = torch.tensor(solver.cutoff / solver.smearing)
+    real_error = float(real_space_error(ratio, spacing / solver.cutoff))
+    error = solver.reciprocal.accuracy
     num_k, mesh = 0, []
     if method == "mesh":
         mesh = solver.mesh.shape(cells[0], num_atoms)
-        points = solver.mesh.num_points(cells[0], num_atoms)
-        width = solver.mesh.block + solver.mesh.order - 1
-        atoms = 1.5 * num_atoms * (width**2 + 3 * width * num_columns)
-        kept = size * (1.3 * points * num_columns + atoms)
-        error = solver.mesh.accuracy
-    elif solver.reciprocal.reference_wavelength > 0:
-        num_k = box
-        x = sigma * math.pi / solver.reciprocal.reference_wavelength
-        error = float(reciprocal_error(torch.tensor(x), spacing / sigma))
-        kept = 0.0
+        kept = mesh_numbers(solver, cells[0], num_atoms, num_columns)
     else:
-        num_k = round(float(volume * radii[0] ** 3) / (12 * math.pi**2))
-        error = solver.reciprocal.accuracy
-        kept = 0.0
-    if method == "ewald":
-        in_plane = math.pi * sizes[0][0] * (2 * sizes[0][1] + 1) / 2 + 1
-        axis = 2 * (sizes[0][2] + 1) * num_columns
-        kept = size * (in_plane * (3 * num_atoms + 6 * axis) + 3 * num_atoms * axis)
-    pairs = 4 / 3 * math.pi * cutoff**3 * num_atoms / float(volume)
-    kept = round(min(kept, limit) + num_atoms * pairs * (num_columns + 4) * size)
-    return Estimate(num_atoms, method, num_k, mesh, real_error, error, kept)
+        num_k = round(volume * float(radii[0]) ** 3 / (12 * math.pi**2))
+        kept = ewald_numbers(sizes[0], num_atoms, num_columns)
+        wavelength = solver.reciprocal.reference_wavelength
+        if wavelength > 0:
+            num_k = 4 * math.prod(sizes[0])
+            x = torch.tensor(solver.smearing * math.pi / wavelength)
+            error = float(reciprocal_error(x, spacing / solver.smearing))
+    num_neighbors = 4 / 3 * math.pi * solver.cutoff**3 * num_atoms / volume
+    pairs = num_atoms * num_neighbors * (num_columns + 4)
+    memory = round(min(size * kept, limit) + size * pairs)
+    return Estimate(num_atoms, method, num_k, mesh, real_error, error, memory)
+
+
+def ewald_numbers(box_size: list[int], num_atoms: int, num_columns: int) -> float:
+    """Numbers that an Ewald sum keeps for its derivatives.
+
+    :param box_size: largest index of the k-vectors along each axis
+    """
+    planes = math.pi / 2 * box_size[0] * (2 * box_size[1] + 1) + 1
+    waves = 2 * (box_size[2] + 1) * num_columns
+    return planes * (3 * num_atoms + 6 * waves) + 3 * num_atoms * waves
+
+
+def mesh_numbers(
+    solver: CoulombPotential, cell: torch.Tensor, num_atoms: int, num_columns: int
+) -> float:
+    """Numbers that a sum on a mesh keeps for its derivatives."""
+    width = solver.mesh.block + solver.mesh.order - 1
+    atoms = 1.5 * num_atoms * (width**2 + 3 * width * num_columns)
+    return 1.3 * solver.mesh.num_points(cell, num_atoms) * num_columns + atoms
