@@ -61,6 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jax-pairs", type=int, default=300_000, help="at most")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--only", help="rows whose name contains this text")
+    parser.add_argument("--jax-rows", nargs="+", help="rows for lorem-jax; default: all")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -107,6 +108,9 @@ def measure_both(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if "failure" in row:
         raise RuntimeError(f"{name}: {row['failure']}")
     for kind in KINDS if arguments.jax_python else ():
+        if arguments.jax_rows and name not in arguments.jax_rows:
+            row[f"{kind} jax"] = None
+            continue
         if row["pairs"] > arguments.jax_pairs:
             # 4096 numbers per pair, several times over
             row[f"{kind} jax"] = None

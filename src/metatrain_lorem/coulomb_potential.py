@@ -95,8 +95,9 @@ class CoulombPotential(torch.nn.Module):
         num_periodic: list[int] = pbc.sum(1).tolist()
         is_periodic = pbc.any(1)
 
-        potentials = self._within_cutoff(charges, rows, distances, is_periodic[systems])
+        potentials = torch.zeros_like(charges)
         if max(num_periodic) > 0:
+            potentials = self._within_cutoff(charges, rows, distances, is_periodic[systems])
             corrections = self._self_and_background(charges, systems, volumes)
             if 2 in num_periodic:
                 corrections = corrections + slab_correction(
@@ -120,10 +121,19 @@ class CoulombPotential(torch.nn.Module):
         used = used & is_periodic[rows.centers].unsqueeze(1)
         distances = not_too_close(distances)
         kernel = torch.erfc(distances / (math.sqrt(2.0) * self.smearing)) / distances
+        kernel = kernel * used
+        num_atoms = charges.shape[0]
+        if num_atoms * num_atoms <= 4 * kernel.numel():
+            # Many pairs of few atoms: add up their kernels before charges come in.
+            pairs = rows.centers.unsqueeze(1) * num_atoms + rows.neighbors
+            matrix = torch.zeros(
+                num_atoms * num_atoms, dtype=kernel.dtype, device=kernel.device
+            ).index_add(0, pairs.flatten(), kernel.flatten())
+            return matrix.reshape(num_atoms, num_atoms) @ charges
         neighbor_charges = charges.index_select(0, rows.neighbors.flatten()).reshape(
             distances.shape[0], distances.shape[1], charges.shape[1]
         )
-        sums = torch.bmm((kernel * used).unsqueeze(1), neighbor_charges).squeeze(1)
+        sums = torch.bmm(kernel.unsqueeze(1), neighbor_charges).squeeze(1)
         return torch.zeros_like(charges).index_add(0, rows.centers, sums)
 
     def _self_and_background(

@@ -23,40 +23,42 @@ def open_potentials(
     :return: ``[B, N, C]``
     """
     num_systems, num_atoms = positions.shape[0], positions.shape[1]
-    centered = positions - positions.detach().mean(1, keepdim=True)
+    exact = (positions - positions.detach().mean(1, keepdim=True)).to(torch.float64)
+    squares = (exact * exact).sum(2, keepdim=True)
+    ones = torch.ones_like(squares)
+    left = torch.cat([-2 * exact, squares, ones], dim=2)
+    right = torch.cat([exact, ones, squares], dim=2).transpose(1, 2)
+
     row = 48 * num_systems * num_atoms
     keep = row * num_atoms <= memory
-    # Arrays of a few MB stay in the processor's cache: three times as fast.
-    chunk_size = max(1, min(memory, 32_000_000) // row)
+    # Arrays of a few MB stay in the processor's cache: three times as fast. But the
+    # allocator keeps a hole for each of them, as it does not for arrays beyond 32 MB.
+    few = row * num_atoms <= 8 * memory
+    chunk_size = max(1, min(memory, 32_000_000 if few else memory) // row)
     parts: list[torch.Tensor] = []
     for start in range(0, num_atoms, chunk_size):
-        stop = min(start + chunk_size, num_atoms)
+        rows = left[:, start : start + chunk_size]
         if torch.jit.is_scripting() or keep:
-            part = open_rows(centered, charges, start, stop)
+            part = open_rows(rows, right, charges, start)
         else:
             # The arrays of a chunk are computed again in the backward pass.
-            part = checkpoint(
-                open_rows, centered, charges, start, stop, use_reentrant=False
-            )
+            part = checkpoint(open_rows, rows, right, charges, start, use_reentrant=False)
         parts.append(part)
     return torch.cat(parts, dim=1)
 
 
 def open_rows(
-    positions: torch.Tensor, charges: torch.Tensor, start: int, stop: int
+    left: torch.Tensor, right: torch.Tensor, charges: torch.Tensor, start: int
 ) -> torch.Tensor:
-    """Rows ``start ... stop - 1`` of :func:`open_potentials`, ``[B, rows, C]``.
+    """Rows of :func:`open_potentials` from ``start`` on, ``[B, rows, C]``.
 
     All that the backward pass keeps for a pair is its inverse distance.
+
+    :param left: ``[B, rows, 5]``, whose product with ``right`` is the squared distances
+    :param right: ``[B, 5, N]``
     """
-    exact = positions.to(torch.float64)
-    squares = (exact * exact).sum(2, keepdim=True)
-    ones = torch.ones_like(squares)
-    left = torch.cat([-2 * exact, squares, ones], dim=2)[:, start:stop]
-    right = torch.cat([exact, ones, squares], dim=2)
-    squared = torch.bmm(left, right.transpose(1, 2))  # [B, rows, N]
+    squared = torch.bmm(left, right)  # [B, rows, N]
     # As `not_too_close`, but the squared distances need not be kept for its derivative
-    missing = 1e-12 - squared.detach()
-    missing = missing.clamp(min=0.0)
+    missing = (1e-12 - squared.detach()).clamp(min=0.0)
     missing.diagonal(start, 1, 2).fill_(torch.inf)
     return torch.bmm((squared + missing).to(charges.dtype).rsqrt(), charges)
