@@ -3,7 +3,7 @@
 import torch
 
 from .charges import EquivariantCharges
-from .coulomb import CoulombPotential
+from .coulomb_potential import CoulombPotential
 from .graph import Graph, Neighborhoods
 from .spherical import DegreeNorms
 from .tensor_product import DegreeLinear, TensorProduct
