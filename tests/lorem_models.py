@@ -16,7 +16,6 @@ from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import Dataset, DatasetInfo, TargetInfo
 from metatrain.utils.data.target_info import (
     get_energy_target_info,
-    get_generic_target_info,
 )
 from metatrain.utils.neighbor_lists import (
     get_requested_neighbor_lists,
@@ -27,6 +26,7 @@ from systems import (
     Structure,
     mixed,
 )
+from training_tools import target_info
 
 from metatrain_lorem.baseline import fit_baseline
 from metatrain_lorem.model import LOREM
@@ -40,19 +40,8 @@ SCALE = 2.5
 ENERGY = get_energy_target_info("energy", {"quantity": "energy", "unit": "eV"})
 
 
-def target(name: str, kind: Any, sample_kind: str, number: int = 1) -> TargetInfo:
-    options = {
-        "quantity": "",
-        "unit": "",
-        "type": kind,
-        "sample_kind": sample_kind,
-        "num_subtargets": number,
-    }
-    return get_generic_target_info(name, options)
-
-
-DIPOLE = target("mtt::dipole", {"cartesian": {"rank": 1}}, "system")
-PARTIAL = target("mtt::partial", "scalar", "atom", number=2)
+DIPOLE = target_info("mtt::dipole", {"cartesian": {"rank": 1}}, "system")
+PARTIAL = target_info("mtt::partial", "scalar", "atom", number=2)
 
 
 def small_hypers(**changes: Any) -> dict[str, Any]:
