@@ -62,18 +62,15 @@ class SpeciesPairExpansion(torch.nn.Module):
         pairs = embedding[rows.species_pairs].flatten(1)  # [T, 2 e]
         table = self.coefficients(pairs).reshape(-1, self.num_radial, self.num_features)
         scalar_table = self.to_scalar(table)  # [T, K, d]
-        # [T, K, (L + 1) c] -> [L + 1, T, K, c]
         spherical_table = self.to_spherical(table).unflatten(2, [self.max_degree + 1, -1])
-        spherical_table = spherical_table.permute(2, 0, 1, 3)
+        # [T, K, L + 1, c] -> L + 1 times [G, K, c]
+        tables = spherical_table.transpose(1, 2).index_select(0, rows.pair_of_row).unbind(1)
+        degrees = torch.split(density, [2 * l + 1 for l in range(self.max_degree + 1)], 1)
 
         # Y_00 = 1: the first component is the sum of R_k.
-        sums = torch.split(density[:, 0], rows.rows_per_pair)
+        sums = torch.split(degrees[0].squeeze(1), rows.rows_per_pair)
         scalars = [part @ scalar_table[t] for t, part in enumerate(sums)]
-        spherical: list[torch.Tensor] = []
-        for degree in range(self.max_degree + 1):
-            start, stop = degree * degree, (degree + 1) * (degree + 1)
-            table_of_row = spherical_table[degree].index_select(0, rows.pair_of_row)
-            spherical.append(torch.bmm(density[:, start:stop], table_of_row))
+        spherical = [torch.bmm(part, tables[l]) for l, part in enumerate(degrees)]
         return torch.cat([density.new_zeros(0, self.num_features)] + scalars), torch.cat(
             spherical, dim=1
         )

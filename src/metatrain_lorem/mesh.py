@@ -1,10 +1,11 @@
 """Reciprocal-space part of the Ewald sum, on a mesh, for large systems."""
 
 import math
-from fractions import Fraction
 
 import torch
 from torch.utils.checkpoint import checkpoint
+
+from .splines import BSpline
 
 
 class MeshSum(torch.nn.Module):
@@ -41,9 +42,7 @@ class MeshSum(torch.nn.Module):
         # Order of the splines, and points of a block along each axis
         self.order = 10
         self.block = 16
-        # Integers: TorchScript makes tensors of floats in single precision.
-        self.coefficients = spline_coefficients(self.order)
-        self.denominator = 2 ** (self.order - 1) * math.factorial(self.order - 1)
+        self.spline = BSpline(self.order)
 
     def shape(self, cell: torch.Tensor, num_atoms: int) -> list[int]:
         r"""Points of the mesh along each lattice vector, in whole blocks.
@@ -173,20 +172,11 @@ class MeshSum(torch.nn.Module):
     def weights(self, scaled: torch.Tensor) -> torch.Tensor:
         """Weights of the points of a window, with a last row of zeros ``[N + 1, 3, W]``."""
         base = torch.floor(scaled.detach())
-        x = scaled - base - 0.5
-        powers = [torch.ones_like(x)]
-        for _ in range(1, self.order):
-            powers.append(powers[-1] * x)
-        coefficients = torch.tensor(
-            self.coefficients, dtype=torch.int64, device=x.device
-        ).reshape(self.order, self.order)
-        coefficients = coefficients.to(x.dtype) / float(self.denominator)
-        splines = torch.stack(powers, dim=2) @ coefficients  # [N, 3, p]
-        steps = torch.arange(self.order, device=x.device)
+        splines = self.spline(scaled - base - 0.5)  # [N, 3, p]
+        steps = torch.arange(self.order, device=base.device)
         index = torch.remainder(base.to(torch.int64), self.block).unsqueeze(2)
-        zeros = torch.zeros(
-            x.shape[0] + 1, 3, self.block + self.order - 1, dtype=x.dtype, device=x.device
-        )
+        width = self.block + self.order - 1
+        zeros = splines.new_zeros([base.shape[0] + 1, 3, width])
         return zeros.scatter(2, index + self.order - 1 - steps, splines)
 
     def kernel(self, inverse: torch.Tensor, shape: list[int]) -> torch.Tensor:
@@ -208,7 +198,7 @@ class MeshSum(torch.nn.Module):
                 n = n[: size // 2 + 1]
             view = [1, 1, 1]
             view[axis] = -1
-            factors = factors * spline_factors(n, size, self.order).reshape(view)
+            factors = factors * self.spline.factors(n, size).reshape(view)
             waves.append(n.reshape(view))
             for other in range(axis + 1):
                 weight = 1.0 if other == axis else 2.0
@@ -252,34 +242,3 @@ def fast_size(size: int) -> int:
                 rest = rest // prime
         size += 1
     return size - 1
-
-
-def spline_coefficients(order: int) -> list[int]:
-    """Polynomials of a B-spline on its ``order`` intervals.
-
-    :return: coefficients of ``x**power``, with ``x = -1/2 ... 1/2`` from the middle of
-        an interval, times ``2**(order - 1) (order - 1)!``, at ``[power * order +
-        interval]``
-    """
-    # In the middle of interval j of M_n, t = j + 1/2 + x, and
-    # (n - 1) M_n(t) = t M_{n-1}(t) + (n - t) M_{n-1}(t - 1)
-    pieces = [[Fraction(1)]]
-    for n in range(2, order + 1):
-        nothing = [Fraction(0)] * (n - 1)
-        padded = [nothing, *pieces, nothing]
-        pieces = []
-        for j in range(n):
-            same, before, middle = padded[j + 1], padded[j], j + Fraction(1, 2)
-            terms = [middle * a + (n - middle) * b for a, b in zip(same, before)]
-            raised = [a - b for a, b in zip(same, before)]
-            sums = zip([*terms, Fraction(0)], [Fraction(0), *raised])
-            pieces.append([(a + b) / (n - 1) for a, b in sums])
-    scale = 2 ** (order - 1) * math.factorial(order - 1)
-    return [int(scale * piece[power]) for power in range(order) for piece in pieces]
-
-
-def spline_factors(n: torch.Tensor, size: int, order: int) -> torch.Tensor:
-    """``D(n)`` of :class:`MeshSum` along one axis."""
-    images = torch.arange(-8, 9, device=n.device, dtype=n.dtype)
-    sinc = torch.sinc(n.unsqueeze(1) / size + images) ** (2 * order)
-    return sinc[:, 8] / sinc.sum(1) ** 2

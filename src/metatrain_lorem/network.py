@@ -131,12 +131,13 @@ class Network(torch.nn.Module):
         stages, spherical_stages = [scalars], [spherical]
 
         # Messages within the cutoff
-        for message in self.messages:
+        if len(self.messages) > 0:
             radial = self.radial(distances)  # [G, K, W]
             harmonics = self.harmonics(rows.vectors, distances)  # [G, M, W]
-            scalars, spherical = message(rows, radial, harmonics, scalars, spherical)
-            stages.append(scalars)
-            spherical_stages.append(spherical)
+            for message in self.messages:
+                scalars, spherical = message(rows, radial, harmonics, scalars, spherical)
+                stages.append(scalars)
+                spherical_stages.append(spherical)
 
         # Messages over any distance
         charges = potentials = scalars.new_zeros(num_atoms, 0)
