@@ -142,8 +142,8 @@ def spawn(python: str, name: str, edge: int, columns: int) -> dict[str, float] |
 
 
 def exponent(rows: list[dict], key: str) -> float:
-    """Slope of a line through the logarithms, for more than 500 atoms."""
-    rows = [row for row in rows if row["atoms"] > 500]
+    """Slope of a line through the logarithms, where a mesh is used."""
+    rows = [row for row in rows if row["atoms"] > 4000]
     x = [math.log(row["atoms"]) for row in rows]
     return float(np.polyfit(x, [math.log(row[key]) for row in rows], 1)[0])
 

@@ -5,6 +5,7 @@ loading nor compilation is counted. Prints a line of JSON.
 """
 
 import json
+import resource
 import sys
 import time
 
@@ -23,6 +24,7 @@ KEYS = ("energy", "forces")
 def main() -> None:
     data, batch_size = sys.argv[1], int(sys.argv[2])
     model = Lorem()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     samples = [to_sample(atoms, model.cutoff, keys=KEYS) for atoms in read(data, ":")]
     batches = [
         jax.tree.map(jnp.asarray, to_batch(samples[i : i + batch_size], KEYS))
@@ -57,7 +59,9 @@ def main() -> None:
     for batch in batches:
         parameters, state = step(parameters, state, batch)
     jax.block_until_ready(parameters)
-    print(json.dumps({"s": time.perf_counter() - start, "shapes": len(shapes)}))
+    seconds = time.perf_counter() - start
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(json.dumps({"s": seconds, "MiB": memory, "shapes": len(shapes)}))
 
 
 if __name__ == "__main__":

@@ -15,17 +15,16 @@ import warnings
 from pathlib import Path
 
 import torch
-import vesin
 from ase import Atoms, units
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from measure import median_time, write_results
-from metatomic.torch import load_atomistic_model
 from metatomic_ase import MetatomicCalculator
 from metatrain.utils.architectures import get_default_hypers, import_architecture
 from metatrain.utils.data import DatasetInfo
 from metatrain.utils.data.target_info import get_energy_target_info
 from structures import crystal
+from torch.profiler import ProfilerActivity, profile
 
 
 MODELS = {
@@ -85,23 +84,21 @@ def measure_steps(
     """Milliseconds of a step and its parts."""
     atoms.calc = MetatomicCalculator(str(path), do_gradients_with_energy=False)
     thermalize_momenta(atoms, temperature_K=300)
-    start = time.perf_counter()
     dynamics = VelocityVerlet(atoms, timestep=units.fs)
+    start = time.perf_counter()
     dynamics.run(2)
     first = time.perf_counter() - start
     repeats = 3 if first > 10 else arguments.steps
     step = median_time(lambda: dynamics.run(1), repeats=repeats, warm_up=1)
 
-    request = load_atomistic_model(str(path)).requested_neighbor_lists()[0]
-    calculator = vesin.NeighborList(cutoff=request.cutoff, full_list=True)
-    neighbors = median_time(
-        lambda: calculator.compute(
-            atoms.positions, atoms.cell.array, periodic=True, quantities="ijSD"
-        ),
-        repeats=repeats,
-        warm_up=1,
-    )
-    row = {"step ms": step, "neighbors ms": neighbors, "first ms": first}
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        dynamics.run(1)
+    spans = {e.key: e.cpu_time_total / 1e6 for e in profiler.key_averages()}
+    neighbors = spans["MetatomicCalculator::compute_neighbors"]
+    backward = spans["MetatomicCalculator::run_backward"]
+    forward = spans["Model::forward"]
+    row = {"step ms": step, "neighbors ms": neighbors, "forward ms": forward}
+    row |= {"backward ms": backward, "first ms": first}
     return {key: 1e3 * value for key, value in row.items()}
 
 

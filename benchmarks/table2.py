@@ -4,6 +4,7 @@
     python benchmarks/table2.py --device cuda
     python benchmarks/table2.py --jax-python jax-env/bin/python   # lorem-jax beside ours
     python benchmarks/table2.py --realistic
+    python benchmarks/table2.py --compile                     # a minute for each model
 
 Neighbor lists are made beforehand. Each time is the median of at least ten calls after
 three that do not count; each row runs both codes one after the other, in processes of
@@ -30,6 +31,7 @@ from structures import PAPER, crystal, realistic
 
 
 KINDS = ("sr", "lr")
+VARIANTS = ("eager", "script", "compiled")
 
 
 def main() -> None:
@@ -60,6 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jax-timeout", type=float, default=1200.0, help="seconds")
     parser.add_argument("--jax-pairs", type=int, default=300_000, help="at most")
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--compile", action="store_true", help="torch.compile, too")
     parser.add_argument("--only", help="rows whose name contains this text")
     parser.add_argument("--jax-rows", nargs="+", help="rows for lorem-jax; default: all")
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -87,8 +90,10 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     for kind in KINDS:
         model = EnergyModel(long_range=kind == "lr").to(device)
-        scripted = torch.jit.script(model)
-        for variant, function in {"eager": model, "script": scripted}.items():
+        variants = {"eager": model, "script": torch.jit.script(model)}
+        if arguments.compile:
+            variants["compiled"] = torch.compile(model)
+        for variant, function in variants.items():
             seconds = median_time(
                 lambda function=function: energy_and_forces(function, graph),
                 device,
@@ -104,6 +109,7 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_both(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--row", name, "--device", arguments.device]
+    command += ["--compile"] if arguments.compile else []
     row = run([*command, "--repeats", str(arguments.repeats)], arguments)
     if "failure" in row:
         raise RuntimeError(f"{name}: {row['failure']}")
@@ -158,7 +164,7 @@ def header(arguments: argparse.Namespace) -> str:
 
 
 def line(row: dict[str, Any], arguments: argparse.Namespace) -> str:
-    sr, lr = (min(row[f"{k} eager"], row[f"{k} script"]) for k in KINDS)
+    sr, lr = (min(row[f"{k} {v}"] for v in VARIANTS if f"{k} {v}" in row) for k in KINDS)
     size, _, name = row["name"].partition(" ")
     paper = PAPER.get((int(size), name), ("", "")) if size.isdigit() else ("", "")
     text = f"{row['name']:>22} {row['pairs']:9d} | {sr:8.1f} {lr:8.1f} {lr - sr:7.1f} "

@@ -104,15 +104,18 @@ def test_scan_of_volumes_is_smooth():
 def test_method_is_chosen_by_size():
     solver = CoulombPotential(5.0, 1.25)
 
-    def method(num_atoms):
+    def method(num_atoms, num_columns):
         cell = (num_atoms / 0.1) ** (1 / 3) * torch.eye(3, dtype=torch.float64)[None]
         counts = torch.tensor([num_atoms])
         radii = solver.reciprocal.radii(cell, counts)
         sizes = solver.reciprocal.box_sizes(cell, radii).tolist()
-        return solver.methods(cell, [num_atoms], sizes, [3])
+        return solver.methods(cell, [num_atoms], sizes, [3], num_columns)
 
-    assert method(1_000) == ["ewald"]
-    assert method(30_000) == ["mesh"]
+    assert method(1_000, 1) == method(1_000, 10) == ["ewald"]
+    # The more columns, the later a mesh pays.
+    assert method(3_000, 1) == ["mesh"]
+    assert method(3_000, 10) == ["ewald"]
+    assert method(30_000, 1) == method(30_000, 10) == ["mesh"]
     with pytest.raises(ValueError, match="method is 'p3m'"):
         CoulombPotential(5.0, 1.25, method="p3m")
 

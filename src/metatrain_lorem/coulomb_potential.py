@@ -155,15 +155,18 @@ class CoulombPotential(torch.nn.Module):
         counts: list[int],
         sizes: list[list[int]],
         num_periodic: list[int],
+        num_columns: int,
     ) -> list[str]:
         """How to sum each system: ``open``, ``ewald`` or ``mesh``.
 
-        The time of Ewald sums is that of matrix products of all atoms and k-vectors; the
-        time on a mesh is that of moving blocks of the mesh through the memory.
+        The time of Ewald sums is that of matrix products of all atoms and k-vectors, of
+        which a part does not grow with the columns of charges; the time on a mesh is
+        that of moving blocks of the mesh through the memory, for each column.
 
         :param counts: atoms of each system
         :param sizes: largest k-vector index of each system along each axis
         :param num_periodic: number of periodic directions of each system
+        :param num_columns: columns of charges
         """
         methods: list[str] = []
         for system, count in enumerate(counts):
@@ -175,8 +178,9 @@ class CoulombPotential(torch.nn.Module):
                 # Small boxes need no closer look.
                 if count * box > 10_000_000:
                     points = self.mesh.num_points(cells[system], count)
-                    # Measured: a point of a mesh takes as long as 120 atoms times k.
-                    method = "mesh" if count * box > 120 * points else "ewald"
+                    # Measured times of one atom and k-vector, and of one point
+                    ewald = count * box * (4 + num_columns)
+                    method = "mesh" if ewald > 200 * points * num_columns else "ewald"
             methods.append(method)
         return methods
 
@@ -197,7 +201,7 @@ class CoulombPotential(torch.nn.Module):
         starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
         radii = self.reciprocal.radii(cells, num_atoms)
         sizes: list[list[int]] = self.reciprocal.box_sizes(cells, radii).tolist()
-        methods = self.methods(cells, counts, sizes, num_periodic)
+        methods = self.methods(cells, counts, sizes, num_periodic, charges.shape[1])
 
         parts: list[torch.Tensor] = []
         atoms_of_parts: list[torch.Tensor] = []

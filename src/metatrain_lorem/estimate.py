@@ -51,7 +51,7 @@ def estimate(
 
     radii = solver.reciprocal.radii(cells, counts)
     sizes = solver.reciprocal.box_sizes(cells, radii).tolist()
-    method = solver.methods(cells, [num_atoms], sizes, [int(pbc.sum())])[0]
+    method = solver.methods(cells, [num_atoms], sizes, [int(pbc.sum())], num_columns)[0]
     volume = float(torch.abs(torch.linalg.det(cells[0])))
     spacing = torch.tensor((volume / num_atoms) ** (1 / 3))
     ratio = torch.tensor(solver.cutoff / solver.smearing)

@@ -156,18 +156,18 @@ class MeshSum(torch.nn.Module):
         The first ``order - 1`` points of a window are the last ones of the block before.
         """
         margin = self.order - 1
-        before = torch.roll(grid.narrow(axis + 1, 0, margin), -1, axis)
-        inner = grid.narrow(axis + 1, margin, self.block - margin)
-        last = grid.narrow(axis + 1, self.block, margin)
-        return torch.cat([inner, last + before], axis + 1).flatten(axis, axis + 1)
+        sizes = [margin, self.block - margin, margin]
+        first, inner, last = torch.split(grid, sizes, axis + 1)
+        last = last + torch.roll(first, -1, axis)
+        return torch.cat([inner, last], axis + 1).flatten(axis, axis + 1)
 
     def with_margins(self, grid: torch.Tensor, axis: int) -> torch.Tensor:
         """From points ``[..., k * block, ...]`` to windows ``[..., k, W, ...]``."""
         margin = self.order - 1
         shape = list(grid.shape)
         grid = grid.reshape(shape[:axis] + [-1, self.block] + shape[axis + 1 :])
-        last = grid.narrow(axis + 1, self.block - margin, margin)
-        return torch.cat([torch.roll(last, 1, axis), grid], axis + 1)
+        inner, last = torch.split(grid, [self.block - margin, margin], axis + 1)
+        return torch.cat([torch.roll(last, 1, axis), inner, last], axis + 1)
 
     def weights(self, scaled: torch.Tensor) -> torch.Tensor:
         """Weights of the points of a window, with a last row of zeros ``[N + 1, 3, W]``."""
