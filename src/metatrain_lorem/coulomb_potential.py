@@ -199,8 +199,12 @@ class CoulombPotential(torch.nn.Module):
         num_atoms = torch.bincount(systems, minlength=cells.shape[0])
         counts: list[int] = num_atoms.tolist()
         starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
-        radii = self.reciprocal.radii(cells, num_atoms)
-        sizes: list[list[int]] = self.reciprocal.box_sizes(cells, radii).tolist()
+        # On the CPU: many operations on a few numbers
+        lattices = cells.detach().cpu()
+        radii = torch.zeros(len(counts), dtype=cells.dtype)
+        if max(num_periodic) > 0:
+            radii = self.reciprocal.radii(lattices, num_atoms.cpu())
+        sizes: list[list[int]] = self.reciprocal.box_sizes(lattices, radii).tolist()
         methods = self.methods(cells, counts, sizes, num_periodic, charges.shape[1])
 
         parts: list[torch.Tensor] = []
@@ -223,9 +227,13 @@ class CoulombPotential(torch.nn.Module):
                 ).unsqueeze(0)
             else:
                 largest = [max([sizes[s][axis] for s in group]) for axis in range(3)]
-                index = torch.tensor(group, device=cells.device)
+                index = torch.tensor(group)
                 potentials = self.reciprocal(
-                    group_positions, group_charges, cells[index], radii[index], largest
+                    group_positions,
+                    group_charges,
+                    cells[index.to(cells.device)],
+                    radii[index].to(cells.device),
+                    largest,
                 )
             parts.append(potentials[real])
             atoms_of_parts.append(atoms[real])

@@ -133,8 +133,11 @@ def closed_cells(
                 f"system {system} is periodic in one direction only; long-range "
                 "interactions need periodicity in three, two or no directions"
             )
-    cells = slab_cells(positions, cells, pbc, systems, slab_gap)
     unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
+    if max(num_periodic) == 0:
+        return unit.expand_as(cells)
+    if 2 in num_periodic:
+        cells = slab_cells(positions, cells, pbc, systems, slab_gap)
     cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
     lengths = torch.linalg.vector_norm(cells.detach(), dim=2).prod(1)
     is_flat = ~(torch.abs(torch.linalg.det(cells.detach())) > 1e-6 * lengths)
