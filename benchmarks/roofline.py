@@ -1,13 +1,16 @@
 """How far from the machine's limits: operations, bytes and time of three structures.
 
-    python benchmarks/roofline.py
+    OMP_NUM_THREADS=1 python benchmarks/roofline.py
 
-Ceilings are measured: matrix products of the shapes that occur, and copies of arrays beyond
-the caches. Operations are those of the algorithm (energy and forces: twice the forward ones
-again for the backward pass); bytes are those of arrays that the backward pass needs,
-written once and read once.
+Ceilings are measured: large matrix products, and copies of arrays beyond the caches.
+Operations are those of the algorithm without long range (energy and forces: the forward
+ones, and twice as many for the backward pass); bytes are those of arrays that the
+backward pass needs, written once and read once. Steps of the data flow are measured alone,
+each with its derivative in the features that it gets.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,9 +23,8 @@ from measure import (
     write_results,
 )
 from structures import crystal, water_box
-from torch.profiler import ProfilerActivity, profile
 
-from metatrain_lorem.graph import gather_neighborhoods
+from metatrain_lorem.graph import Graph, gather_neighborhoods, safe_norm
 
 
 STRUCTURES = {
@@ -51,19 +53,19 @@ def main() -> None:
             f"{row['ms']:8.1f} {row['floor ms'] / row['ms']:6.2f}",
             flush=True,
         )
-        for step, milliseconds in row["kernels"].items():
-            print(f"{'':>24}{milliseconds:8.1f} ms  {step}")
+        for step, milliseconds in row["steps"].items():
+            print(f"{'':>24}{milliseconds:8.2f} ms  {step}")
     write_results("roofline_cpu", "cpu", rows)
 
 
 def ceilings() -> tuple[float, float]:
     """Operations and bytes per second."""
-    a, b = torch.randn(C, 512, 1225), torch.randn(C, 1225, EVEN)
-    seconds = median_time(lambda: torch.bmm(a, b), repeats=20)
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    seconds = median_time(lambda: a @ b, repeats=20)
     big = torch.randn(64 * 2**20 // 4)
     copy = torch.empty_like(big)
     copies = median_time(lambda: copy.copy_(big), repeats=20)
-    return 2 * C * 512 * 1225 * EVEN / seconds, 2 * 4 * big.numel() / copies
+    return 2 * 1024**3 / seconds, 2 * 4 * big.numel() / copies
 
 
 def measure(atoms: Atoms, peak: float, bandwidth: float) -> dict[str, Any]:
@@ -77,19 +79,86 @@ def measure(atoms: Atoms, peak: float, bandwidth: float) -> dict[str, Any]:
     flops = 3 * 2 * (density + tables + atoms_count * (C * coupling + updates))
     # Harmonics with their two factors, radial functions; outer products of components
     numbers = slots * (3 * M + K) + atoms_count * C * M * M
-    model = EnergyModel(long_range=False)
-    seconds = median_time(lambda: energy_and_forces(model, graph))
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        energy_and_forces(model, graph)
-    kernels = sorted(profiler.key_averages(), key=lambda k: -k.self_cpu_time_total)[:6]
     gigabytes = 2 * 4 * numbers / 1e9
+    seconds = {
+        kind: median_time(partial(energy_and_forces, EnergyModel(long_range=on), graph))
+        for kind, on in [("ms", False), ("ms with long range", True)]
+    }
     return {
         "GFLOP": flops / 1e9,
         "GB": gigabytes,
         "floor ms": 1e3 * max(flops / peak, 1e9 * gigabytes / bandwidth),
-        "ms": 1e3 * seconds,
-        "kernels": {k.key: k.self_cpu_time_total / 1e3 for k in kernels},
+        **{kind: 1e3 * value for kind, value in seconds.items()},
+        "steps": step_times(graph),
     }
+
+
+def step_times(graph: Graph) -> dict[str, float]:
+    """Milliseconds of each step of the data flow, with its derivative in its inputs."""
+    model = EnergyModel()
+    network = model.network
+    block = network.long_range
+    modules = {
+        "expansion": network.expansion,
+        "update by density": network.density_update,
+        "coupling": network.couple,
+        "norms": network.norms,
+        "update by norms": network.norms_update,
+        "charges": block.charges,
+        "potentials": block.coulomb,
+        "products with potentials": block.product,
+        "update by potentials": block.update,
+    }
+    steps = {}
+    for name, module in modules.items():
+        # What the module gets in a call of the model
+        hook = module.register_forward_pre_hook(
+            lambda module, inputs, name=name: steps.update({name: (module, inputs)})
+        )
+        model(graph)
+        hook.remove()
+    rows = gather_neighborhoods(graph, network.cutoff)
+    times = {
+        "neighborhoods": median_time(
+            lambda: with_gradient(
+                lambda x: (
+                    gather_neighborhoods(
+                        graph._replace(positions=x), network.cutoff
+                    ).vectors
+                ),
+                (graph.positions,),
+            )
+        ),
+        "density": median_time(
+            lambda: with_gradient(
+                lambda x: network.neighbor_density(rows._replace(vectors=x), safe_norm(x)),
+                (rows.vectors,),
+            )
+        ),
+    }
+    for name, (module, inputs) in steps.items():
+        times[name] = median_time(partial(with_gradient, module, inputs))
+    return {name: 1e3 * seconds for name, seconds in times.items()}
+
+
+def with_gradient(function: Callable[..., Any], inputs: tuple[Any, ...]) -> None:
+    """Call a function, and differentiate its outputs in all features that it gets."""
+    features = [
+        isinstance(x, torch.Tensor)
+        and x.is_floating_point()
+        and not isinstance(x, torch.nn.Parameter)
+        for x in inputs
+    ]
+    inputs = tuple(
+        x.detach().requires_grad_() if is_feature else x
+        for x, is_feature in zip(inputs, features, strict=True)
+    )
+    outputs = function(*inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    wanted = [x for x, is_feature in zip(inputs, features, strict=True) if is_feature]
+    torch.autograd.grad(
+        outputs, wanted, [torch.ones_like(y) for y in outputs], allow_unused=True
+    )
 
 
 if __name__ == "__main__":
