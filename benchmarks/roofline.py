@@ -4,9 +4,10 @@
 
 Ceilings are measured: large matrix products, and copies of arrays beyond the caches.
 Operations are those of the algorithm without long range (energy and forces: the forward
-ones, and twice as many for the backward pass); bytes are those of arrays that the
-backward pass needs, written once and read once. Steps of the data flow are measured alone,
-each with its derivative in the features that it gets.
+ones, and twice as many for the backward pass); bytes are those of arrays that the backward
+pass needs, written once and read once. Kernels are operations that are not mere views (on
+a GPU, about as many launches). Steps of the data flow are measured alone, each with its
+derivative in the features that it gets.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from measure import (
     write_results,
 )
 from structures import crystal, water_box
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metatrain_lorem.graph import Graph, gather_neighborhoods, safe_norm
 
@@ -42,7 +44,8 @@ def main() -> None:
     peak, bandwidth = ceilings()
     print(f"ceilings: {peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s")
     print(
-        f"{'structure':>22} {'GFLOP':>7} {'GB':>6} {'floor ms':>9} {'ms':>8} {'ratio':>6}"
+        f"{'structure':>22} {'GFLOP':>7} {'GB':>6} {'floor ms':>9} {'ms':>8} "
+        f"{'ratio':>6} {'kernels':>8}"
     )
     rows: list[dict[str, Any]] = [{"flops": peak, "bytes per s": bandwidth}]
     for name, make in STRUCTURES.items():
@@ -50,7 +53,7 @@ def main() -> None:
         rows.append({"name": name, **row})
         print(
             f"{name:>22} {row['GFLOP']:7.2f} {row['GB']:6.2f} {row['floor ms']:9.1f} "
-            f"{row['ms']:8.1f} {row['floor ms'] / row['ms']:6.2f}",
+            f"{row['ms']:8.1f} {row['floor ms'] / row['ms']:6.2f} {row['kernels']:8d}",
             flush=True,
         )
         for step, milliseconds in row["steps"].items():
@@ -89,8 +92,32 @@ def measure(atoms: Atoms, peak: float, bandwidth: float) -> dict[str, Any]:
         "GB": gigabytes,
         "floor ms": 1e3 * max(flops / peak, 1e9 * gigabytes / bandwidth),
         **{kind: 1e3 * value for kind, value in seconds.items()},
+        "kernels": count_kernels(graph),
         "steps": step_times(graph),
     }
+
+
+class KernelCounter(TorchDispatchMode):
+    """Counts the operations that are not views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        self.count += int(not function.is_view)
+        return function(*arguments, **(options or {}))
+
+
+def count_kernels(graph: Graph) -> int:
+    """Kernels of energy and forces with long range."""
+    model = EnergyModel()
+    # The counter sees the backward pass in its own thread only.
+    with torch.autograd.set_multithreading_enabled(False), KernelCounter() as counter:
+        energy_and_forces(model, graph)
+    return counter.count
 
 
 def step_times(graph: Graph) -> dict[str, float]:
