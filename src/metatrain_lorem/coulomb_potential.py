@@ -205,7 +205,7 @@ class CoulombPotential(torch.nn.Module):
         if max(num_periodic) > 0:
             radii = self.reciprocal.radii(lattices, num_atoms.cpu())
         sizes: list[list[int]] = self.reciprocal.box_sizes(lattices, radii).tolist()
-        methods = self.methods(cells, counts, sizes, num_periodic, charges.shape[1])
+        methods = self.methods(lattices, counts, sizes, num_periodic, charges.shape[1])
 
         parts: list[torch.Tensor] = []
         atoms_of_parts: list[torch.Tensor] = []
@@ -216,27 +216,33 @@ class CoulombPotential(torch.nn.Module):
                 positions.device,
             )
             shape = [atoms.shape[0], atoms.shape[1], -1]
-            group_positions = positions.index_select(0, atoms.flatten()).reshape(shape)
-            group_charges = charges.index_select(0, atoms.flatten()).reshape(shape)
-            group_charges = group_charges * real.unsqueeze(2)
-            if methods[group[0]] == "open":
-                potentials = open_potentials(group_positions, group_charges, self.memory)
-            elif methods[group[0]] == "mesh":
-                potentials = self.mesh(
-                    group_positions[0], group_charges[0], cells[group[0]]
-                ).unsqueeze(0)
-            else:
-                largest = [max([sizes[s][axis] for s in group]) for axis in range(3)]
-                index = torch.tensor(group)
-                potentials = self.reciprocal(
-                    group_positions,
-                    group_charges,
-                    cells[index.to(cells.device)],
-                    radii[index].to(cells.device),
-                    largest,
-                )
+            index = torch.tensor(group)
+            potentials = self._potentials_of_group(
+                methods[group[0]],
+                positions.index_select(0, atoms.flatten()).reshape(shape),
+                charges.index_select(0, atoms.flatten()).reshape(shape) * real.unsqueeze(2),
+                cells[index.to(cells.device)],
+                radii[index].to(cells.device),
+                [max([sizes[system][axis] for system in group]) for axis in range(3)],
+            )
             parts.append(potentials[real])
             atoms_of_parts.append(atoms[real])
         return torch.zeros_like(charges).index_copy(
             0, torch.cat(atoms_of_parts), torch.cat(parts)
         )
+
+    def _potentials_of_group(
+        self,
+        method: str,
+        positions: torch.Tensor,
+        charges: torch.Tensor,
+        cells: torch.Tensor,
+        radii: torch.Tensor,
+        box_size: list[int],
+    ) -> torch.Tensor:
+        """Potentials ``[B, N, C]`` of similar systems, see :class:`.ReciprocalSum`."""
+        if method == "open":
+            return open_potentials(positions, charges, self.memory)
+        if method == "mesh":
+            return self.mesh(positions[0], charges[0], cells[0]).unsqueeze(0)
+        return self.reciprocal(positions, charges, cells, radii, box_size)

@@ -251,7 +251,6 @@ class LOREM(ModelInterface[ModelHypers]):
         scaler = Scaler(hypers=self.scaler.hypers, dataset_info=info)
         scaler.load_state_dict({**scaler.state_dict(), **_scales(self.scaler.state_dict())})
         scaler.sync_tensor_maps()
-        scaler.new_outputs = []
         self.scaler = scaler
 
     def get_checkpoint(self) -> dict[str, Any]:
