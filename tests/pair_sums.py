@@ -2,9 +2,16 @@
 
 import torch
 
-from metatrain_lorem.graph import Graph, pair_vectors, safe_norm
+from metatrain_lorem.graph import Graph, safe_norm
 from metatrain_lorem.network import Network
 from metatrain_lorem.spherical import degrees_of_components
+
+
+def pair_vectors(graph: Graph) -> torch.Tensor:
+    """``r_ij = r_j - r_i + shift_ij @ cell`` of all pairs, ``[P, 3]``."""
+    cells = graph.cells[graph.systems[graph.centers]]
+    shifts = torch.einsum("pa,pab->pb", graph.cell_shifts.to(cells.dtype), cells)
+    return graph.positions[graph.neighbors] - graph.positions[graph.centers] + shifts
 
 
 class PairSums:

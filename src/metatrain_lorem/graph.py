@@ -44,24 +44,6 @@ class Neighborhoods(NamedTuple):
     rows_per_pair: list[int]  # [T] number of rows of each species pair
 
 
-def pair_vectors(graph: Graph) -> torch.Tensor:
-    """``r_ij = r_j - r_i + shift_ij @ cell``, differentiable in positions and cells.
-
-    :return: vectors from centers to neighbors, ``[P, 3]``
-    """
-    positions, cells = graph.positions, graph.cells
-    if graph.cells.shape[0] == 1:
-        shifts = graph.cell_shifts.to(cells.dtype) @ cells[0]
-    else:
-        cell_of_pair = cells[graph.systems[graph.centers]]
-        shifts = torch.einsum("pa,pab->pb", graph.cell_shifts.to(cells.dtype), cell_of_pair)
-    return (
-        positions.index_select(0, graph.neighbors)
-        - positions.index_select(0, graph.centers)
-        + shifts
-    )
-
-
 def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
     """Lay the pairs out as one row per (center, neighbor species).
 
@@ -94,23 +76,39 @@ def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
         return_inverse=True,
         return_counts=True,
     )
-    vectors = pair_vectors(graph).index_select(0, order)
-    outside = torch.full(
-        (num_rows * width, 3), 2.0 * cutoff, dtype=vectors.dtype, device=device
-    )
     mask = torch.zeros(num_rows * width, dtype=torch.bool, device=device)
+    mask = mask.index_fill(0, slots, True).reshape(num_rows, width)
     neighbors = centers.repeat_interleave(width)
+    neighbors = neighbors.index_copy(0, slots, graph.neighbors[order])
+    neighbors = neighbors.reshape(num_rows, width)
+    shifts = torch.zeros(num_rows * width, 3, dtype=graph.cells.dtype, device=device)
+    shifts = shifts.index_copy(0, slots, graph.cell_shifts[order].to(shifts.dtype))
+    vectors = pair_vectors(graph, centers, neighbors, shifts.reshape(num_rows, width, 3))
     return Neighborhoods(
-        vectors=outside.index_copy(0, slots, vectors).reshape(num_rows, width, 3),
-        mask=mask.index_fill(0, slots, True).reshape(num_rows, width),
-        neighbors=neighbors.index_copy(0, slots, graph.neighbors[order]).reshape(
-            num_rows, width
-        ),
+        vectors=torch.where(mask.unsqueeze(2), vectors, 2.0 * cutoff),
+        mask=mask,
+        neighbors=neighbors,
         centers=centers,
         species_pairs=torch.stack([species_keys // 65536, species_keys % 65536], dim=1),
         pair_of_row=pair_of_row,
         rows_per_pair=[int(n) for n in rows_per_pair],
     )
+
+
+def pair_vectors(
+    graph: Graph, centers: torch.Tensor, neighbors: torch.Tensor, shifts: torch.Tensor
+) -> torch.Tensor:
+    """``r_ij = r_j - r_i + shift_ij @ cell``, differentiable in positions and cells.
+
+    :param centers: atom i of each row, ``[G]``
+    :param neighbors: atom j of each slot, ``[G, W]``
+    :param shifts: multiples of the lattice vectors, ``[G, W, 3]``
+    :return: vectors from centers to neighbors, ``[G, W, 3]``
+    """
+    of_neighbors = graph.positions.index_select(0, neighbors.flatten())
+    of_centers = graph.positions.index_select(0, centers).unsqueeze(1)
+    cells = graph.cells.index_select(0, graph.systems.index_select(0, centers))
+    return of_neighbors.reshape_as(shifts) - of_centers + torch.bmm(shifts, cells)
 
 
 def safe_norm(vectors: torch.Tensor) -> torch.Tensor:
