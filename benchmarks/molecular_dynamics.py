@@ -55,9 +55,9 @@ def main() -> None:
                 row |= measure_steps(atoms, path, arguments)
                 rows.append(row)
                 print(json.dumps(row), flush=True)
+                write_results("molecular_dynamics_cpu", "cpu", rows)
                 if row["step ms"] > 1e3 * arguments.slowest / 8:
                     break  # the next size is eight times as large
-    write_results("molecular_dynamics", "cpu", rows)
 
 
 def export_model(architecture: str, long_range: bool, path: Path) -> None:
