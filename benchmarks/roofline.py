@@ -136,13 +136,16 @@ def step_times(graph: Graph) -> dict[str, float]:
         "products with potentials": block.product,
         "update by potentials": block.update,
     }
+    # What each module gets in a call of the model
     steps = {}
-    for name, module in modules.items():
-        # What the module gets in a call of the model
-        hook = module.register_forward_pre_hook(
+    hooks = [
+        module.register_forward_pre_hook(
             lambda module, inputs, name=name: steps.update({name: (module, inputs)})
         )
-        model(graph)
+        for name, module in modules.items()
+    ]
+    model(graph)
+    for hook in hooks:
         hook.remove()
     rows = gather_neighborhoods(graph, network.cutoff)
     times = {

@@ -8,7 +8,7 @@ from .graph import Graph, Neighborhoods
 from .kspace import ReciprocalSum
 from .mesh import MeshSum
 from .open_systems import not_too_close, open_potentials
-from .padding import group_systems, padded_atoms
+from .padding import box_volume, group_systems, padded_atoms
 from .slab import closed_cells, slab_correction, slab_gap
 
 
@@ -173,7 +173,7 @@ class CoulombPotential(torch.nn.Module):
             size = sizes[system]
             method = "open" if num_periodic[system] == 0 else self.method
             if method == "auto":
-                box = (size[0] + 1) * (2 * size[1] + 1) * (2 * size[2] + 1)
+                box = box_volume(size)
                 method = "ewald"
                 # Small boxes need no closer look.
                 if count * box > 10_000_000:

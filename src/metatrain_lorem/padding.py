@@ -18,7 +18,7 @@ def group_systems(
         return [[0]]
     costs: list[int] = []
     for count, size, method in zip(counts, sizes, methods):
-        costs.append(count * (count if method == "open" else _box_volume(size)))
+        costs.append(count * (count if method == "open" else box_volume(size)))
     order: list[int] = torch.argsort(torch.tensor(costs)).tolist()
     groups: list[list[int]] = []
     for wanted in ["open", "ewald", "mesh"]:
@@ -29,7 +29,7 @@ def group_systems(
                 continue
             new_size = [max([a, b]) for a, b in zip(size, sizes[system])]
             new_count = max([count, counts[system]])
-            factor = new_count if wanted == "open" else _box_volume(new_size)
+            factor = new_count if wanted == "open" else box_volume(new_size)
             padded = (len(group) + 1) * new_count * factor
             full = padded > 2 * (cost + costs[system]) or wanted == "mesh"
             if full and len(group) > 0:
@@ -43,7 +43,8 @@ def group_systems(
     return groups
 
 
-def _box_volume(size: list[int]) -> int:
+def box_volume(size: list[int]) -> int:
+    """Number of k-vectors up to the largest indices ``size``, in a half space."""
     return (size[0] + 1) * (2 * size[1] + 1) * (2 * size[2] + 1)
 
 

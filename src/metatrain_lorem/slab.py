@@ -50,10 +50,7 @@ def slab_cells(
 def slab_normals(cells: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
     """Unit normals of the periodic planes ``[S, 3]``; (0, 0, 1) where there is none."""
     is_slab = (pbc.sum(1) == 2).unsqueeze(1)
-    open_axis = torch.argmin(pbc.to(torch.int64), dim=1)
-    rows = torch.arange(cells.shape[0], device=cells.device)
-    first, second = cells[rows, (open_axis + 1) % 3], cells[rows, (open_axis + 2) % 3]
-    normals = torch.cross(first, second, dim=1)
+    normals = plane_products(cells, pbc)
     z_axis = torch.zeros_like(normals)
     z_axis[:, 2] = 1.0
     normals = torch.where(is_slab, normals, z_axis)
@@ -97,19 +94,20 @@ def slab_correction(
         num_systems, 3, charges.shape[1], dtype=charges.dtype, device=charges.device
     ).index_add(0, systems, moments)
     total, first, second = torch.unbind(sums[systems], dim=1)
-    heights = (volumes / cells_plane_area(cells, pbc)).detach()[systems].unsqueeze(1)
+    areas = torch.linalg.vector_norm(plane_products(cells, pbc), dim=1)
+    heights = (volumes / areas).detach()[systems].unsqueeze(1)
     factor = (4.0 * math.pi * is_slab / volumes)[systems].unsqueeze(1)
     return factor * (
         z * first - 0.5 * (second + total * z * z) - total * heights * heights / 12.0
     )
 
 
-def cells_plane_area(cells: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
-    """Area spanned by the two lattice vectors after the open one, ``[S]``."""
+def plane_products(cells: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
+    """Cross products of the two lattice vectors after the open one, ``[S, 3]``."""
     open_axis = torch.argmin(pbc.to(torch.int64), dim=1)
     rows = torch.arange(cells.shape[0], device=cells.device)
     first, second = cells[rows, (open_axis + 1) % 3], cells[rows, (open_axis + 2) % 3]
-    return torch.linalg.vector_norm(torch.cross(first, second, dim=1), dim=1)
+    return torch.cross(first, second, dim=1)
 
 
 def closed_cells(
