@@ -53,7 +53,12 @@ def torch_solver(name: str, edge: int, columns: int):
     import torch
 
     from metatrain_lorem.coulomb import CoulombPotential
-    from metatrain_lorem.graph import Graph, gather_neighborhoods, safe_norm
+    from metatrain_lorem.graph import (
+        Graph,
+        gather_neighborhoods,
+        neighbor_vectors,
+        safe_norm,
+    )
     from metatrain_lorem.neighbors import neighbor_list
 
     positions, charges, cell = (torch.tensor(x) for x in structure(edge, columns))
@@ -66,8 +71,9 @@ def torch_solver(name: str, edge: int, columns: int):
 
         def potentials():
             graph = Graph(positions, zeros, cell[None], pbc[None], zeros, i, j, shifts)
-            rows = gather_neighborhoods(graph, CUTOFF)
-            return solver(graph, rows, safe_norm(rows.vectors), charges)
+            rows = gather_neighborhoods(graph)
+            distances = safe_norm(neighbor_vectors(graph, rows, CUTOFF))
+            return solver(graph, rows, distances, charges)
 
     else:
         import torchpme

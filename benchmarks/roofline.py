@@ -26,7 +26,7 @@ from measure import (
 from structures import crystal, water_box
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metatrain_lorem.graph import Graph, gather_neighborhoods, safe_norm
+from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors, safe_norm
 
 
 STRUCTURES = {
@@ -73,7 +73,7 @@ def ceilings() -> tuple[float, float]:
 
 def measure(atoms: Atoms, peak: float, bandwidth: float) -> dict[str, Any]:
     graph = make_graph(atoms, 5.0, "cpu", torch.float32)
-    rows = gather_neighborhoods(graph, 5.0)
+    rows = gather_neighborhoods(graph)
     slots, atoms_count, groups = rows.mask.numel(), len(atoms), rows.mask.shape[0]
     density = slots * (M * K + M * (7 + 13))
     coupling = (EVEN**2 + ODD**2) * EVEN + 2 * EVEN * ODD * ODD
@@ -147,22 +147,21 @@ def step_times(graph: Graph) -> dict[str, float]:
     model(graph)
     for hook in hooks:
         hook.remove()
-    rows = gather_neighborhoods(graph, network.cutoff)
+    rows = gather_neighborhoods(graph)
+    vectors = neighbor_vectors(graph, rows, network.cutoff)
     times = {
         "neighborhoods": median_time(
             lambda: with_gradient(
-                lambda x: (
-                    gather_neighborhoods(
-                        graph._replace(positions=x), network.cutoff
-                    ).vectors
+                lambda x: neighbor_vectors(
+                    graph._replace(positions=x), gather_neighborhoods(graph), network.cutoff
                 ),
                 (graph.positions,),
             )
         ),
         "density": median_time(
             lambda: with_gradient(
-                lambda x: network.neighbor_density(rows._replace(vectors=x), safe_norm(x)),
-                (rows.vectors,),
+                lambda x: network.neighbor_density(x, safe_norm(x)),
+                (vectors,),
             )
         ),
     }

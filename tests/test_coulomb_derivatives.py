@@ -5,7 +5,7 @@ import torch
 from coulomb_cases import CELLS, Charged, crystal, random_system
 
 from metatrain_lorem.coulomb import CoulombPotential, coulomb_potentials
-from metatrain_lorem.graph import Graph, gather_neighborhoods, safe_norm
+from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors, safe_norm
 from metatrain_lorem.neighbors import neighbor_list
 
 
@@ -33,8 +33,9 @@ def graph_of(systems: list[Charged], dtype: torch.dtype = torch.float64) -> Grap
 
 
 def solve_graph(solver, graph: Graph, charges: torch.Tensor) -> torch.Tensor:
-    rows = gather_neighborhoods(graph, CUTOFF)
-    return solver(graph, rows, safe_norm(rows.vectors), charges.to(graph.positions.dtype))
+    rows = gather_neighborhoods(graph)
+    distances = safe_norm(neighbor_vectors(graph, rows, CUTOFF))
+    return solver(graph, rows, distances, charges.to(graph.positions.dtype))
 
 
 def mixed_systems() -> list[Charged]:

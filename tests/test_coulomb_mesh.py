@@ -56,8 +56,10 @@ def test_agrees_with_ewald(cell, pbc):
 
 def test_derivatives():
     system = random_system("skewed", num_atoms=3, num_columns=2)
-    mesh = torch.jit.script(MeshSum(1.2, 1e-3, 2**29))
-    inputs = [x.clone().requires_grad_(True) for x in system[:3]]
+    mesh = MeshSum(1.2, 1e-3, 2**29)
+    shape = mesh.shape(system.cell, 3)
+    mesh = torch.jit.script(mesh)
+    inputs = [x.clone().requires_grad_(True) for x in system[:3]] + [shape]
     assert torch.autograd.gradcheck(mesh, inputs, atol=1e-6, rtol=1e-5)
     assert torch.autograd.gradgradcheck(mesh, inputs, atol=1e-6, rtol=1e-5)
 
@@ -71,7 +73,7 @@ def test_torchscript_and_chunks(dtype):
         eager = MeshSum(1.2, 1e-4, memory)
         for mesh in (eager, torch.jit.script(eager)):
             x = positions.clone().requires_grad_(True)
-            potentials = mesh(x, charges, cell)
+            potentials = mesh(x, charges, cell, eager.shape(cell, 40))
             gradient = torch.autograd.grad((potentials * charges).sum(), x)[0]
             results.append((potentials.detach(), gradient))
     exact = 1e-12 if dtype == torch.float64 else 1e-4
@@ -106,9 +108,8 @@ def test_method_is_chosen_by_size():
 
     def method(num_atoms, num_columns):
         cell = (num_atoms / 0.1) ** (1 / 3) * torch.eye(3, dtype=torch.float64)[None]
-        counts = torch.tensor([num_atoms])
-        radii = solver.reciprocal.radii(cell, counts)
-        sizes = solver.reciprocal.box_sizes(cell, radii).tolist()
+        radius = solver.reciprocal.radius(float(torch.linalg.det(cell)), num_atoms)
+        sizes = solver.reciprocal.box_sizes(cell, [radius])
         return solver.methods(cell, [num_atoms], sizes, [3], num_columns)
 
     assert method(1_000, 1) == method(1_000, 10) == ["ewald"]

@@ -20,6 +20,7 @@ from metatrain_lorem.graph import (
     Graph,
     Neighborhoods,
     gather_neighborhoods,
+    neighbor_vectors,
     safe_norm,
 )
 
@@ -27,13 +28,14 @@ from metatrain_lorem.graph import (
 MIXED = mixed()
 
 
-def pairs_of(rows: Neighborhoods) -> torch.Tensor:
+def pairs_of(graph: Graph, rows: Neighborhoods) -> torch.Tensor:
     """The pairs ``(i, j, x, y, z)`` of all rows, sorted."""
+    vectors = neighbor_vectors(graph, rows, CUTOFF)
     centers = rows.centers.unsqueeze(1).expand_as(rows.neighbors)[rows.mask]
     pairs = torch.cat(
         [
             torch.stack([centers, rows.neighbors[rows.mask]], dim=1),
-            rows.vectors[rows.mask],
+            vectors[rows.mask],
         ],
         dim=1,
     )
@@ -48,7 +50,7 @@ def test_every_pair_once(seed):
     )
     expected = torch.tensor(sorted(expected.tolist()))
     torch.testing.assert_close(
-        pairs_of(gather_neighborhoods(graph, CUTOFF)), expected, rtol=0, atol=1e-14
+        pairs_of(graph, gather_neighborhoods(graph)), expected, rtol=0, atol=1e-14
     )
 
 
@@ -70,7 +72,7 @@ def test_pair_vectors():
 def test_rows():
     """One row per center and species of the neighbors, sorted by both species."""
     graph = make_graph(MIXED, CUTOFF, seed=0)
-    rows = gather_neighborhoods(graph, CUTOFF)
+    rows = gather_neighborhoods(graph)
     species = graph.species[rows.neighbors]  # [G, W]
     of_row = rows.species_pairs[rows.pair_of_row]  # [G, 2]
     assert torch.equal(of_row[:, 0], graph.species[rows.centers])
@@ -87,11 +89,12 @@ def test_rows():
 def test_padding():
     """Empty slots are beyond the cutoff, and not wider than the longest row."""
     graph = make_graph([crystal(), molecule()], CUTOFF)
-    rows = gather_neighborhoods(graph, CUTOFF)
+    rows = gather_neighborhoods(graph)
     assert not bool(rows.mask.all())
     assert int(rows.mask.sum(1).min()) >= 1
     assert int(rows.mask.sum(1).max()) == rows.mask.shape[1]
-    assert float(safe_norm(rows.vectors[~rows.mask]).min()) > CUTOFF
+    vectors = neighbor_vectors(graph, rows, CUTOFF)
+    assert float(safe_norm(vectors[~rows.mask]).min()) > CUTOFF
     own = rows.centers.unsqueeze(1).expand_as(rows.neighbors)
     assert torch.equal(rows.neighbors[~rows.mask], own[~rows.mask])
 
@@ -99,8 +102,9 @@ def test_padding():
 @pytest.mark.parametrize("structures", [[], [single_atom()], [distant_atoms()]])
 def test_no_pairs(structures):
     empty = make_structure([], torch.zeros(0, 3))
-    rows = gather_neighborhoods(make_graph(structures or [empty], CUTOFF), CUTOFF)
-    assert rows.vectors.shape == (0, 0, 3)
+    graph = make_graph(structures or [empty], CUTOFF)
+    rows = gather_neighborhoods(graph)
+    assert neighbor_vectors(graph, rows, CUTOFF).shape == (0, 0, 3)
     assert rows.mask.shape == rows.neighbors.shape == (0, 0)
     assert rows.centers.shape == rows.pair_of_row.shape == (0,)
     assert rows.species_pairs.shape == (0, 2)

@@ -71,11 +71,11 @@ def test_number_of_k_vectors():
     positions, cell = scale * system.positions, scale * system.cell
     solver = CoulombPotential(5.0, 1.25)
     result = estimate(solver, positions, cell, system.pbc)
-    radii = solver.reciprocal.radii(cell[None], torch.tensor([200]))
-    n = [int(x) for x in solver.reciprocal.box_sizes(cell[None], radii)[0]]
+    radius = solver.reciprocal.radius(float(torch.linalg.det(cell).abs()), 200)
+    (n,) = solver.reciprocal.box_sizes(cell[None], [radius])
     grid = torch.cartesian_prod(*[torch.arange(-i, i + 1) for i in n]).double()
     k = 2 * torch.pi * grid @ torch.linalg.inv(cell).T
-    number = int((k.norm(dim=1) <= radii[0]).sum() - 1) // 2
+    number = int((k.norm(dim=1) <= radius).sum() - 1) // 2
     assert result.num_k == pytest.approx(number, rel=0.05)
     assert result.reciprocal_error == 1e-6
     assert 1e-5 < result.real_space_error < 1e-2

@@ -10,9 +10,9 @@ Angstrom.
 import torch
 
 from .coulomb_potential import CoulombPotential
-from .graph import Graph, gather_neighborhoods, safe_norm
+from .graph import Graph, gather_neighborhoods, neighbor_vectors, safe_norm
 from .neighbors import neighbor_list
-from .slab import closed_cells
+from .slab import checked_cells
 from .truncation import widest_smearing
 
 
@@ -57,9 +57,9 @@ def coulomb_potentials(
     zeros = torch.zeros(num_atoms, dtype=torch.int64, device=positions.device)
     solver = CoulombPotential(cutoff, smearing or cutoff / 4, accuracy, memory, method)
     # Before neighbors are searched: refuses cells that make no sense
-    cells = closed_cells(positions, cell[None], pbc[None], zeros, solver.slab_gap)
+    cells, _ = checked_cells(positions, cell[None], pbc[None], zeros, solver.slab_gap)
     if smearing is None and accuracy > 0:
-        volume = float(torch.abs(torch.linalg.det(cells[0].detach())))
+        volume = float(torch.abs(torch.linalg.det(cells[0])))
         smearing = widest_smearing(volume / num_atoms, cutoff, 0.5 * accuracy)
         solver = CoulombPotential(cutoff, smearing, accuracy, memory, method)
     centers, neighbors, cell_shifts = neighbor_list(positions, cell, pbc, cutoff)
@@ -73,5 +73,6 @@ def coulomb_potentials(
         neighbors=neighbors,
         cell_shifts=cell_shifts,
     )
-    rows = gather_neighborhoods(graph, cutoff)
-    return solver(graph, rows, safe_norm(rows.vectors), charges)
+    rows = gather_neighborhoods(graph)
+    distances = safe_norm(neighbor_vectors(graph, rows, cutoff))
+    return solver(graph, rows, distances, charges)

@@ -8,8 +8,14 @@ from .graph import Graph, Neighborhoods
 from .kspace import ReciprocalSum
 from .mesh import MeshSum
 from .open_systems import not_too_close, open_potentials
-from .padding import box_volume, group_systems, padded_atoms
-from .slab import closed_cells, slab_correction, slab_gap
+from .padding import (
+    CoulombPlan,
+    SystemGroup,
+    box_volume,
+    group_systems,
+    padded_atoms,
+)
+from .slab import checked_cells, closed_cells, slab_correction, slab_gap
 
 
 # Vacuum of a slab in units of the longer lattice vector, in the reference code
@@ -87,26 +93,98 @@ class CoulombPotential(torch.nn.Module):
         :raises ValueError: for a system that is periodic in one direction, or whose
             lattice vectors span no volume
         """
+        return self.evaluate(
+            graph, rows, distances, charges, self.plan(graph, charges.shape[1])
+        )
+
+    def plan(self, graph: Graph, num_columns: int) -> CoulombPlan:
+        """All decisions that depend on numbers of atoms, cells and periodicity.
+
+        Without gradients. Positions matter for the extent of slabs only: as long as that
+        does not change much, a plan may be used again.
+
+        :param num_columns: columns of charges
+        :raises ValueError: see :meth:`forward`
+        """
+        positions, systems = graph.positions, graph.systems
+        device = positions.device
+        if positions.shape[0] == 0:
+            return CoulombPlan([], [], systems)
+        cells, num_periodic = checked_cells(
+            positions, graph.cells, graph.pbc, systems, self.slab_gap
+        )
+        num_atoms = torch.bincount(systems, minlength=len(num_periodic)).cpu()
+        counts: list[int] = num_atoms.tolist()
+        starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
+        cells = cells.cpu()  # many operations on a few numbers
+        volumes: list[float] = torch.abs(torch.linalg.det(cells)).tolist()
+        radii = [
+            self.reciprocal.radius(volume, count) for volume, count in zip(volumes, counts)
+        ]
+        sizes = self.reciprocal.box_sizes(cells, radii)
+        methods = self.methods(cells, counts, sizes, num_periodic, num_columns)
+
+        groups: list[SystemGroup] = []
+        order = torch.empty(positions.shape[0], dtype=torch.int64)
+        num_padded = 0
+        for group in group_systems(counts, sizes, methods):
+            method = methods[group[0]]
+            index = torch.tensor(group)
+            atoms, real = padded_atoms(
+                [starts[system] for system in group], [counts[system] for system in group]
+            )
+            places = num_padded + torch.nonzero(real.flatten()).squeeze(1)
+            order[atoms[real]] = places
+            num_padded += atoms.numel()
+            size = [max([sizes[system][axis] for system in group]) for axis in range(3)]
+            planes, bounds = torch.empty(0, 2), torch.empty(0, 7)
+            if method == "mesh":
+                size = self.mesh.shape(cells[group[0]], counts[group[0]])
+            if method == "ewald":
+                planes, bounds = self.reciprocal.select(
+                    cells[index], [radii[system] for system in group], size
+                )
+            groups.append(
+                SystemGroup(
+                    method,
+                    index.to(device),
+                    atoms.to(device),
+                    real.unsqueeze(2).to(device),
+                    size,
+                    planes.to(device),
+                    bounds.to(device),
+                )
+            )
+        return CoulombPlan(num_periodic, groups, order.to(device))
+
+    def evaluate(
+        self,
+        graph: Graph,
+        rows: Neighborhoods,
+        distances: torch.Tensor,
+        charges: torch.Tensor,
+        plan: CoulombPlan,
+    ) -> torch.Tensor:
+        """Potentials, see :meth:`forward`, with a plan that was made before."""
         positions, pbc, systems = graph.positions, graph.pbc, graph.systems
         if positions.shape[0] == 0:
             return charges
-        cells = closed_cells(positions, graph.cells, pbc, systems, self.slab_gap)
-        volumes = torch.abs(torch.linalg.det(cells))
-        num_periodic: list[int] = pbc.sum(1).tolist()
-        is_periodic = pbc.any(1)
-
-        potentials = torch.zeros_like(charges)
-        if max(num_periodic) > 0:
-            potentials = self._within_cutoff(charges, rows, distances, is_periodic[systems])
+        cells = closed_cells(
+            positions, graph.cells, pbc, systems, self.slab_gap, plan.num_periodic
+        )
+        potentials = self._beyond_cutoff(positions, charges, cells, plan)
+        if max(plan.num_periodic) > 0:
+            volumes = torch.abs(torch.linalg.det(cells))
+            is_periodic = pbc.any(1)[systems]
+            near = self._within_cutoff(charges, rows, distances, is_periodic)
             corrections = self._self_and_background(charges, systems, volumes)
-            if 2 in num_periodic:
+            if 2 in plan.num_periodic:
                 corrections = corrections + slab_correction(
                     positions, charges, cells, pbc, systems, volumes
                 )
-            potentials = potentials + corrections * is_periodic[systems].unsqueeze(1)
-        potentials = potentials + self._beyond_cutoff(
-            positions, charges, cells, systems, num_periodic
-        )
+            if 0 in plan.num_periodic:
+                corrections = corrections * is_periodic.unsqueeze(1)
+            potentials = potentials + near + corrections
         return 0.5 * potentials
 
     def _within_cutoff(
@@ -177,7 +255,7 @@ class CoulombPotential(torch.nn.Module):
                 method = "ewald"
                 # Small boxes need no closer look.
                 if count * box > 10_000_000:
-                    points = self.mesh.num_points(cells[system], count)
+                    points = self.mesh.num_points(self.mesh.shape(cells[system], count))
                     # Measured times of one atom and k-vector, and of one point
                     ewald = count * box * (4 + num_columns)
                     method = "mesh" if ewald > 200 * points * num_columns else "ewald"
@@ -189,60 +267,34 @@ class CoulombPotential(torch.nn.Module):
         positions: torch.Tensor,
         charges: torch.Tensor,
         cells: torch.Tensor,
-        systems: torch.Tensor,
-        num_periodic: list[int],
+        plan: CoulombPlan,
     ) -> torch.Tensor:
-        """Smooth part of the periodic systems, all pairs of the open ones.
-
-        Similar systems are padded to a common size and treated as one batch.
-        """
-        num_atoms = torch.bincount(systems, minlength=cells.shape[0])
-        counts: list[int] = num_atoms.tolist()
-        starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
-        # On the CPU: many operations on a few numbers
-        lattices = cells.detach().cpu()
-        radii = torch.zeros(len(counts), dtype=cells.dtype)
-        if max(num_periodic) > 0:
-            radii = self.reciprocal.radii(lattices, num_atoms.cpu())
-        sizes: list[list[int]] = self.reciprocal.box_sizes(lattices, radii).tolist()
-        methods = self.methods(lattices, counts, sizes, num_periodic, charges.shape[1])
-
+        """Smooth part of the periodic systems, all pairs of the open ones."""
         parts: list[torch.Tensor] = []
-        atoms_of_parts: list[torch.Tensor] = []
-        for group in group_systems(counts, sizes, methods):
-            atoms, real = padded_atoms(
-                [starts[system] for system in group],
-                [counts[system] for system in group],
-                positions.device,
-            )
-            shape = [atoms.shape[0], atoms.shape[1], -1]
-            index = torch.tensor(group)
+        for group in plan.groups:
+            shape = [group.atoms.shape[0], group.atoms.shape[1], -1]
+            atoms = group.atoms.flatten()
             potentials = self._potentials_of_group(
-                methods[group[0]],
-                positions.index_select(0, atoms.flatten()).reshape(shape),
-                charges.index_select(0, atoms.flatten()).reshape(shape) * real.unsqueeze(2),
-                cells[index.to(cells.device)],
-                radii[index].to(cells.device),
-                [max([sizes[system][axis] for system in group]) for axis in range(3)],
+                positions.index_select(0, atoms).reshape(shape),
+                charges.index_select(0, atoms).reshape(shape) * group.real,
+                cells.index_select(0, group.systems),
+                group,
             )
-            parts.append(potentials[real])
-            atoms_of_parts.append(atoms[real])
-        return torch.zeros_like(charges).index_copy(
-            0, torch.cat(atoms_of_parts), torch.cat(parts)
-        )
+            parts.append(potentials.flatten(0, 1))
+        return torch.cat(parts).index_select(0, plan.order)
 
     def _potentials_of_group(
         self,
-        method: str,
         positions: torch.Tensor,
         charges: torch.Tensor,
         cells: torch.Tensor,
-        radii: torch.Tensor,
-        box_size: list[int],
+        group: SystemGroup,
     ) -> torch.Tensor:
-        """Potentials ``[B, N, C]`` of similar systems, see :class:`.ReciprocalSum`."""
-        if method == "open":
+        """``[B, N, 3], [B, N, C], [B, 3, 3] -> [B, N, C]``"""
+        if group.method == "open":
             return open_potentials(positions, charges, self.memory)
-        if method == "mesh":
-            return self.mesh(positions[0], charges[0], cells[0]).unsqueeze(0)
-        return self.reciprocal(positions, charges, cells, radii, box_size)
+        if group.method == "mesh":
+            return self.mesh(positions[0], charges[0], cells[0], group.size).unsqueeze(0)
+        return self.reciprocal(
+            positions, charges, cells, group.planes, group.bounds, group.size[2]
+        )

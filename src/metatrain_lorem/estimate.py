@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from .coulomb_potential import CoulombPotential
-from .slab import closed_cells
+from .slab import checked_cells
 from .truncation import real_space_error, reciprocal_error
 
 
@@ -36,12 +36,13 @@ def estimate(
     :param cell: ``[3, 3]``
     :param pbc: ``[3]`` booleans
     :param num_columns: columns of charges
-    :raises ValueError: see :func:`.slab.closed_cells`
+    :raises ValueError: see :class:`.CoulombPotential`
     """
     num_atoms = positions.shape[0]
     systems = torch.zeros(num_atoms, dtype=torch.int64)
-    cells = closed_cells(positions, cell[None], pbc[None], systems, solver.slab_gap)
-    counts = torch.tensor([num_atoms])
+    cells, num_periodic = checked_cells(
+        positions, cell[None], pbc[None], systems, solver.slab_gap
+    )
     size = positions.element_size()
     # TorchScript cannot compute arrays again in the backward pass.
     limit = math.inf if isinstance(solver, torch.jit.ScriptModule) else solver.memory
@@ -49,26 +50,25 @@ def estimate(
         kept = round(min(num_atoms**2 * size, limit))
         return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, kept)
 
-    radii = solver.reciprocal.radii(cells, counts)
-    sizes = solver.reciprocal.box_sizes(cells, radii).tolist()
-    method = solver.methods(cells, [num_atoms], sizes, [int(pbc.sum())], num_columns)[0]
     volume = float(torch.abs(torch.linalg.det(cells[0])))
-    spacing = torch.tensor((volume / num_atoms) ** (1 / 3))
-    ratio = torch.tensor(solver.cutoff / solver.smearing)
-    real_error = float(real_space_error(ratio, spacing / solver.cutoff))
+    radius = solver.reciprocal.radius(volume, num_atoms)
+    sizes = solver.reciprocal.box_sizes(cells, [radius])
+    method = solver.methods(cells, [num_atoms], sizes, num_periodic, num_columns)[0]
+    spacing = (volume / num_atoms) ** (1 / 3)
+    real_error = real_space_error(solver.cutoff / solver.smearing, spacing / solver.cutoff)
     error = solver.reciprocal.accuracy
     num_k, mesh = 0, []
     if method == "mesh":
         mesh = solver.mesh.shape(cells[0], num_atoms)
-        kept = mesh_numbers(solver, cells[0], num_atoms, num_columns)
+        kept = mesh_numbers(solver, mesh, num_atoms, num_columns)
     else:
-        num_k = round(volume * float(radii[0]) ** 3 / (12 * math.pi**2))
+        num_k = round(volume * radius**3 / (12 * math.pi**2))
         kept = ewald_numbers(sizes[0], num_atoms, num_columns)
         wavelength = solver.reciprocal.reference_wavelength
         if wavelength > 0:
             num_k = 4 * math.prod(sizes[0])
-            x = torch.tensor(solver.smearing * math.pi / wavelength)
-            error = float(reciprocal_error(x, spacing / solver.smearing))
+            x = solver.smearing * math.pi / wavelength
+            error = reciprocal_error(x, spacing / solver.smearing)
     num_neighbors = 4 / 3 * math.pi * solver.cutoff**3 * num_atoms / volume
     pairs = num_atoms * num_neighbors * (num_columns + 4)
     memory = round(min(size * kept, limit) + size * pairs)
@@ -86,9 +86,9 @@ def ewald_numbers(box_size: list[int], num_atoms: int, num_columns: int) -> floa
 
 
 def mesh_numbers(
-    solver: CoulombPotential, cell: torch.Tensor, num_atoms: int, num_columns: int
+    solver: CoulombPotential, shape: list[int], num_atoms: int, num_columns: int
 ) -> float:
-    """Numbers that a sum on a mesh keeps for its derivatives."""
+    """Numbers that a sum on a mesh of some shape keeps for its derivatives."""
     width = solver.mesh.block + solver.mesh.order - 1
     atoms = 1.5 * num_atoms * (width**2 + 3 * width * num_columns)
-    return 1.3 * solver.mesh.num_points(cell, num_atoms) * num_columns + atoms
+    return 1.3 * solver.mesh.num_points(shape) * num_columns + atoms

@@ -31,27 +31,24 @@ class Neighborhoods(NamedTuple):
 
     A row holds all neighbors of one species around one center. Rows are sorted by
     their pair of species, so that rows of equal species are contiguous; empty slots
-    hold a vector beyond the cutoff and ``mask`` False. Sums over neighbors thereby
-    become matrix products over the slots.
+    have ``mask`` False. Sums over neighbors thereby become matrix products over the
+    slots.
     """
 
-    vectors: torch.Tensor  # [G, W, 3] from center to neighbor
     mask: torch.Tensor  # [G, W] bool
     neighbors: torch.Tensor  # [G, W] atom j (the center itself in empty slots)
+    cell_shifts: torch.Tensor  # [G, W, 3] multiples of the lattice vectors
     centers: torch.Tensor  # [G] atom i
     species_pairs: torch.Tensor  # [T, 2] distinct pairs (Z_i, Z_j)
     pair_of_row: torch.Tensor  # [G] index into species_pairs
     rows_per_pair: list[int]  # [T] number of rows of each species pair
 
 
-def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
+def gather_neighborhoods(graph: Graph) -> Neighborhoods:
     """Lay the pairs out as one row per (center, neighbor species).
 
     The result does not depend on the order of the pairs, except for the order of the
     summands within a row.
-
-    :param cutoff: empty slots hold a vector of twice this length, where every radial
-        function vanishes
     """
     device = graph.centers.device
     num_atoms, num_pairs = graph.positions.shape[0], graph.centers.shape[0]
@@ -83,11 +80,10 @@ def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
     neighbors = neighbors.reshape(num_rows, width)
     shifts = torch.zeros(num_rows * width, 3, dtype=graph.cells.dtype, device=device)
     shifts = shifts.index_copy(0, slots, graph.cell_shifts[order].to(shifts.dtype))
-    vectors = pair_vectors(graph, centers, neighbors, shifts.reshape(num_rows, width, 3))
     return Neighborhoods(
-        vectors=torch.where(mask.unsqueeze(2), vectors, 2.0 * cutoff),
         mask=mask,
         neighbors=neighbors,
+        cell_shifts=shifts.reshape(num_rows, width, 3),
         centers=centers,
         species_pairs=torch.stack([species_keys // 65536, species_keys % 65536], dim=1),
         pair_of_row=pair_of_row,
@@ -95,20 +91,20 @@ def gather_neighborhoods(graph: Graph, cutoff: float) -> Neighborhoods:
     )
 
 
-def pair_vectors(
-    graph: Graph, centers: torch.Tensor, neighbors: torch.Tensor, shifts: torch.Tensor
-) -> torch.Tensor:
+def neighbor_vectors(graph: Graph, rows: Neighborhoods, cutoff: float) -> torch.Tensor:
     """``r_ij = r_j - r_i + shift_ij @ cell``, differentiable in positions and cells.
 
-    :param centers: atom i of each row, ``[G]``
-    :param neighbors: atom j of each slot, ``[G, W]``
-    :param shifts: multiples of the lattice vectors, ``[G, W, 3]``
+    :param rows: the pairs of ``graph``
+    :param cutoff: components of the vectors in empty slots are twice as long, where every
+        radial function vanishes
     :return: vectors from centers to neighbors, ``[G, W, 3]``
     """
-    of_neighbors = graph.positions.index_select(0, neighbors.flatten())
-    of_centers = graph.positions.index_select(0, centers).unsqueeze(1)
-    cells = graph.cells.index_select(0, graph.systems.index_select(0, centers))
-    return of_neighbors.reshape_as(shifts) - of_centers + torch.bmm(shifts, cells)
+    of_neighbors = graph.positions.index_select(0, rows.neighbors.flatten())
+    of_centers = graph.positions.index_select(0, rows.centers).unsqueeze(1)
+    cells = graph.cells.index_select(0, graph.systems.index_select(0, rows.centers))
+    vectors = of_neighbors.reshape_as(rows.cell_shifts) - of_centers
+    vectors = vectors + torch.bmm(rows.cell_shifts, cells)
+    return torch.where(rows.mask.unsqueeze(2), vectors, 2.0 * cutoff)
 
 
 def safe_norm(vectors: torch.Tensor) -> torch.Tensor:

@@ -42,34 +42,59 @@ class ReciprocalSum(torch.nn.Module):
         self.reference_wavelength = reference_wavelength
         self.memory = memory
 
-    def radii(self, cells: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Radii of the spheres of k-vectors of systems with ``counts`` atoms, ``[S]``."""
-        volumes = torch.abs(torch.linalg.det(cells.detach()))
-        spacings = (volumes / counts.clamp(min=1)) ** (1 / 3)
-        return reciprocal_radius(spacings, self.smearing, self.accuracy)
+    def radius(self, volume: float, num_atoms: int) -> float:
+        """Radius of the sphere of k-vectors of a system."""
+        spacing = (volume / max(num_atoms, 1)) ** (1 / 3)
+        return reciprocal_radius(spacing, self.smearing, self.accuracy)
 
-    def box_sizes(self, cells: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
-        """Largest index of the k-vectors along each reciprocal vector, ``[S, 3]``."""
+    def box_sizes(self, cells: torch.Tensor, radii: list[float]) -> list[list[int]]:
+        """Largest index of the k-vectors of each system along each reciprocal vector.
+
+        :param cells: ``[S, 3, 3]``
+        :param radii: radii of the spheres of k-vectors
+        """
         if self.reference_wavelength > 0:
-            return torch.div(self._frequencies(cells), 2, rounding_mode="floor")
-        lengths = torch.linalg.vector_norm(cells.detach(), dim=2)
-        return torch.floor(lengths * radii[:, None] / (2 * math.pi)).to(torch.int64)
+            half = torch.div(self._frequencies(cells), 2, rounding_mode="floor")
+            frequencies: list[list[int]] = half.tolist()
+            return frequencies
+        lengths: list[list[float]] = _lengths(cells).tolist()
+        sizes: list[list[int]] = []
+        for radius, of_system in zip(radii, lengths):
+            sizes.append([int(length * radius / (2 * math.pi)) for length in of_system])
+        return sizes
+
+    def select(
+        self, cells: torch.Tensor, radii: list[float], box_size: list[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k-vectors of ``B`` systems.
+
+        :param cells: ``[B, 3, 3]``
+        :param radii: radii of the spheres of k-vectors
+        :param box_size: largest index along each axis that any of the systems needs
+        :return: half of all ``(n1, n2)``, zero first, ``[p, 2]``; squared radius, lowest
+            and highest indices of each system, ``[B, 7]``
+        """
+        limits = torch.tensor(radii, dtype=cells.dtype, device=cells.device)
+        reciprocal = 2 * math.pi * torch.linalg.inv(cells).transpose(1, 2)
+        return self._planes(reciprocal, limits, box_size), self._bounds(cells, limits)
 
     def forward(
         self,
         positions: torch.Tensor,
         charges: torch.Tensor,
         cells: torch.Tensor,
-        radii: torch.Tensor,
-        box_size: list[int],
+        planes: torch.Tensor,
+        bounds: torch.Tensor,
+        highest: int,
     ) -> torch.Tensor:
         """Potentials of ``B`` systems, padded to ``N`` atoms by charges of zero.
 
         :param positions: ``[B, N, 3]``
         :param charges: ``[B, N, C]``
         :param cells: ``[B, 3, 3]``
-        :param radii: radii of the spheres of k-vectors, ``[B]``
-        :param box_size: largest index along each axis that any of the systems needs
+        :param planes: ``(n1, n2)`` of the k-vectors, from :meth:`select`
+        :param bounds: bounds of the k-vectors, from :meth:`select`
+        :param highest: largest index along the third axis
         :return: ``[B, N, C]``
         """
         inverse = torch.linalg.inv(cells)
@@ -77,13 +102,11 @@ class ReciprocalSum(torch.nn.Module):
         # Shifts by whole lattice vectors keep the phases small and their digits valid.
         fractional = fractional - torch.floor(fractional.detach())
         reciprocal = 2 * math.pi * inverse.transpose(1, 2)
-        planes = self._planes(reciprocal.detach(), radii, box_size)
-        bounds = self._bounds(cells, radii)
 
         num_systems, num_atoms = charges.shape[0], charges.shape[1]
-        row = num_systems * (3 * num_atoms + 12 * (box_size[2] + 1) * charges.shape[2])
+        row = num_systems * (3 * num_atoms + 12 * (highest + 1) * charges.shape[2])
         chunk_size = max(1, self.memory // (2 * charges.element_size() * row))
-        axis = torch.arange(box_size[2] + 1, device=cells.device, dtype=cells.dtype)
+        axis = torch.arange(highest + 1, device=cells.device, dtype=cells.dtype)
         phases = 2 * math.pi * fractional[:, :, 2:] * axis
         waves = torch.cat([torch.cos(phases), torch.sin(phases)], dim=2)  # [B, N, T]
         sources = (waves.unsqueeze(3) * charges.unsqueeze(2)).flatten(2)  # [B, N, TC]
@@ -109,7 +132,7 @@ class ReciprocalSum(torch.nn.Module):
     def _planes(
         self, reciprocal: torch.Tensor, radii: torch.Tensor, box_size: list[int]
     ) -> torch.Tensor:
-        """Half of all ``(n1, n2)`` with k-vectors in any sphere ``[p, 2]``, zero first."""
+        """Half of all ``(n1, n2)`` with k-vectors in any sphere, ``[p, 2]``."""
         device = reciprocal.device
         planes = torch.cartesian_prod(
             torch.arange(0, box_size[0] + 1, device=device),
@@ -140,8 +163,12 @@ class ReciprocalSum(torch.nn.Module):
 
     def _frequencies(self, cells: torch.Tensor) -> torch.Tensor:
         """Numbers of frequencies along each lattice vector in the reference code."""
-        lengths = torch.linalg.vector_norm(cells.detach(), dim=2)
-        return torch.ceil(lengths / self.reference_wavelength).to(torch.int64)
+        return torch.ceil(_lengths(cells) / self.reference_wavelength).to(torch.int64)
+
+
+def _lengths(cells: torch.Tensor) -> torch.Tensor:
+    """Lengths of the lattice vectors, ``[S, 3]``."""
+    return torch.linalg.vector_norm(cells, dim=2)
 
 
 def sum_over_k(

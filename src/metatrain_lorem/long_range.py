@@ -5,6 +5,7 @@ import torch
 from .charges import EquivariantCharges
 from .coulomb_potential import CoulombPotential
 from .graph import Graph, Neighborhoods
+from .padding import CoulombPlan
 from .spherical import DegreeNorms
 from .tensor_product import DegreeLinear, TensorProduct
 from .update import Update
@@ -50,6 +51,10 @@ class LongRange(torch.nn.Module):
         self.norms = DegreeNorms(max_degree)
         self.update = Update(num_features, 1 + (max_degree + 1) * num_spherical_features)
 
+    def plan(self, graph: Graph) -> CoulombPlan:
+        """How to sum the potentials of a graph, see :meth:`.CoulombPotential.plan`."""
+        return self.coulomb.plan(graph, 1 + self.expand.degrees.shape[0])
+
     def forward(
         self,
         graph: Graph,
@@ -57,17 +62,19 @@ class LongRange(torch.nn.Module):
         distances: torch.Tensor,
         scalars: torch.Tensor,
         spherical: torch.Tensor,
+        plan: CoulombPlan,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Exchange charges and update the scalar features.
 
         :param distances: lengths of the pair vectors, ``[G, W]``
         :param scalars: ``h [N, d]``
         :param spherical: ``x [N, M, c]``
+        :param plan: result of :meth:`plan`
         :return: new ``h [N, d]``, products ``y [N, M, c]``, charges and potentials ``[N,
             1 + (L_lr + 1)**2]``
         """
         charges = self.charges(scalars, spherical)
-        potentials = self.coulomb(graph, rows, distances, charges)
+        potentials = self.coulomb.evaluate(graph, rows, distances, charges, plan)
         products = self.product(self.expand(potentials[:, 1:].unsqueeze(2)), spherical)
         inputs = torch.cat([potentials[:, :1], self.norms(products).flatten(1)], dim=1)
         return self.update(scalars, inputs), products, charges, potentials

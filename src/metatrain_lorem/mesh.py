@@ -65,24 +65,28 @@ class MeshSum(torch.nn.Module):
         blocks = [math.ceil(length / spacing / self.block) for length in lengths]
         return [self.block * fast_size(count) for count in blocks]
 
-    def num_points(self, cell: torch.Tensor, num_atoms: int) -> int:
+    def num_points(self, shape: list[int]) -> int:
         """Points of all blocks with their margins: a measure of time and memory."""
         points = 1
-        for size in self.shape(cell, num_atoms):
+        for size in shape:
             points *= size // self.block * (self.block + self.order - 1)
         return points
 
     def forward(
-        self, positions: torch.Tensor, charges: torch.Tensor, cell: torch.Tensor
+        self,
+        positions: torch.Tensor,
+        charges: torch.Tensor,
+        cell: torch.Tensor,
+        shape: list[int],
     ) -> torch.Tensor:
         """Potentials of one system.
 
         :param positions: ``[N, 3]``
         :param charges: ``[N, C]``
         :param cell: ``[3, 3]``
+        :param shape: points of the mesh along each lattice vector, from :meth:`shape`
         :return: ``[N, C]``
         """
-        shape = self.shape(cell, positions.shape[0])
         inverse = torch.linalg.inv(cell)
         fractional = positions @ inverse
         sizes = torch.tensor(shape, dtype=cell.dtype, device=cell.device)
@@ -92,7 +96,7 @@ class MeshSum(torch.nn.Module):
         xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
 
         kernel = self.kernel(inverse, shape)
-        points = self.num_points(cell, positions.shape[0])
+        points = self.num_points(shape)
         columns = max(1, self.memory // (8 * points * charges.element_size()))
         parts: list[torch.Tensor] = []
         for start in range(0, charges.shape[1], columns):

@@ -3,19 +3,33 @@
 This module and what it imports need torch and e3nn only.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 
 from .density import SpeciesPairExpansion
-from .graph import Graph, Neighborhoods, gather_neighborhoods, safe_norm
+from .graph import (
+    Graph,
+    Neighborhoods,
+    gather_neighborhoods,
+    neighbor_vectors,
+    safe_norm,
+)
 from .initialization import linear
 from .long_range import LongRange
 from .messages import Messages
+from .padding import CoulombPlan
 from .radial import RadialBasis
 from .spherical import DegreeNorms, SphericalHarmonics
 from .tensor_product import TensorDense
 from .update import Update
+
+
+class Plan(NamedTuple):
+    """How to evaluate a graph: shapes and indices, without gradients."""
+
+    rows: Neighborhoods
+    coulomb: Optional[CoulombPlan]  # None without long range
 
 
 class Nodes(NamedTuple):
@@ -111,11 +125,28 @@ class Network(torch.nn.Module):
 
     def forward(self, graph: Graph) -> Nodes:
         """Features of the atoms; charges and potentials if the long range is on."""
-        rows = gather_neighborhoods(graph, self.cutoff)
-        distances = safe_norm(rows.vectors)  # [G, W]
+        return self.evaluate(graph, self.plan(graph))
+
+    def plan(self, graph: Graph) -> Plan:
+        """Everything whose shape depends on data: neighborhoods and k-vectors.
+
+        The rest, :meth:`evaluate`, can be compiled or captured as a CUDA graph. A plan
+        holds for as long as the pairs of the graph are a superset of those within the
+        cutoff.
+        """
+        coulomb: Optional[CoulombPlan] = None
+        if self.long_range is not None:
+            coulomb = self.long_range.plan(graph)
+        return Plan(gather_neighborhoods(graph), coulomb)
+
+    def evaluate(self, graph: Graph, plan: Plan) -> Nodes:
+        """Features of the atoms, with a plan that was made before."""
+        rows = plan.rows
+        vectors = neighbor_vectors(graph, rows, self.cutoff)
+        distances = safe_norm(vectors)  # [G, W]
 
         # Sums over the neighbors, tabulated by species
-        density = self.neighbor_density(rows, distances)  # [G, M, K]
+        density = self.neighbor_density(vectors, distances)  # [G, M, K]
         inputs, spherical = self.expansion(density, rows, self.species.weight)
         num_atoms = graph.positions.shape[0]
         inputs = sum_rows(inputs, rows.centers, num_atoms)  # [N, d]
@@ -133,7 +164,7 @@ class Network(torch.nn.Module):
         # Messages within the cutoff
         if len(self.messages) > 0:
             radial = self.radial(distances)  # [G, K, W]
-            harmonics = self.harmonics(rows.vectors, distances)  # [G, M, W]
+            harmonics = self.harmonics(vectors, distances)  # [G, M, W]
             for message in self.messages:
                 scalars, spherical = message(rows, radial, harmonics, scalars, spherical)
                 stages.append(scalars)
@@ -141,16 +172,17 @@ class Network(torch.nn.Module):
 
         # Messages over any distance
         charges = potentials = scalars.new_zeros(num_atoms, 0)
-        if self.long_range is not None:
+        coulomb = plan.coulomb
+        if self.long_range is not None and coulomb is not None:
             scalars, products, charges, potentials = self.long_range(
-                graph, rows, distances, scalars, spherical
+                graph, rows, distances, scalars, spherical, coulomb
             )
             stages.append(scalars)
             spherical_stages.append(products)
         return Nodes(stages, spherical_stages, charges, potentials)
 
     def neighbor_density(
-        self, rows: Neighborhoods, distances: torch.Tensor
+        self, vectors: torch.Tensor, distances: torch.Tensor
     ) -> torch.Tensor:
         r"""Density of the neighbors of each species, on radial functions and harmonics.
 
@@ -158,7 +190,8 @@ class Network(torch.nn.Module):
 
             \rho_{iz}^{lm,k} = \sum_{j \in z} Y_{lm}(\hat r_{ij}) R_k(r_{ij})
 
-        :param distances: lengths of the pair vectors ``[G, W]``
+        :param vectors: from centers to neighbors, ``[G, W, 3]``
+        :param distances: their lengths ``[G, W]``
         :return: ``[G, M, K]``
         """
         num_rows, width = distances.shape[0], distances.shape[1]
@@ -171,7 +204,7 @@ class Network(torch.nn.Module):
             stop = start + chunk_size
             chunk = distances[start:stop]
             radial = self.radial(chunk)  # [rows, K, W]
-            harmonics = self.harmonics(rows.vectors[start:stop], chunk)  # [rows, M, W]
+            harmonics = self.harmonics(vectors[start:stop], chunk)  # [rows, M, W]
             parts.append(torch.bmm(harmonics, radial.transpose(1, 2)))
         return torch.cat(parts)
 

@@ -1,6 +1,28 @@
 """Systems of unequal size, as a few rectangular arrays."""
 
+from typing import NamedTuple
+
 import torch
+
+
+class SystemGroup(NamedTuple):
+    """``B`` similar systems, padded to ``N`` atoms and summed as one batch."""
+
+    method: str  # "open", "ewald" or "mesh"
+    systems: torch.Tensor  # [B]
+    atoms: torch.Tensor  # [B, N]
+    real: torch.Tensor  # [B, N, 1] False for padding
+    size: list[int]  # largest index of k-vectors, or points of the mesh, along each axis
+    planes: torch.Tensor  # [p, 2] and
+    bounds: torch.Tensor  # [B, 7], see `ReciprocalSum.select`
+
+
+class CoulombPlan(NamedTuple):
+    """How to sum the systems of a batch."""
+
+    num_periodic: list[int]  # periodic directions of each system
+    groups: list[SystemGroup]
+    order: torch.Tensor  # [N] place of each atom among the padded ones of all groups
 
 
 def group_systems(
@@ -48,15 +70,13 @@ def box_volume(size: list[int]) -> int:
     return (size[0] + 1) * (2 * size[1] + 1) * (2 * size[2] + 1)
 
 
-def padded_atoms(
-    starts: list[int], counts: list[int], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
+def padded_atoms(starts: list[int], counts: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Atoms of several systems as a rectangle, ``[B, N]`` indices and ``[B, N]`` mask.
 
     :param starts: first atom of each system
     :param counts: number of atoms of each system
     """
-    slots = torch.arange(max(counts), device=device)
-    real = slots < torch.tensor(counts, device=device).unsqueeze(1)
-    atoms = torch.tensor(starts, device=device).unsqueeze(1) + slots
+    slots = torch.arange(max(counts))
+    real = slots < torch.tensor(counts).unsqueeze(1)
+    atoms = torch.tensor(starts).unsqueeze(1) + slots
     return torch.where(real, atoms, atoms[:, :1]), real

@@ -116,11 +116,33 @@ def closed_cells(
     pbc: torch.Tensor,
     systems: torch.Tensor,
     slab_gap: float,
+    num_periodic: list[int],
 ) -> torch.Tensor:
     """Cells of which all three vectors are valid, with vacuum for slabs.
 
-    :param slab_gap: see :func:`.slab.slab_cells`
+    :param slab_gap: see :func:`slab_cells`
+    :param num_periodic: number of periodic directions of each system
     :return: ``[S, 3, 3]``; unit vectors for open systems
+    """
+    unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
+    if max(num_periodic) == 0:
+        return unit.expand_as(cells)
+    if 2 in num_periodic:
+        cells = slab_cells(positions, cells, pbc, systems, slab_gap)
+    if 0 in num_periodic:
+        cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
+    return cells
+
+
+def checked_cells(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    pbc: torch.Tensor,
+    systems: torch.Tensor,
+    slab_gap: float,
+) -> tuple[torch.Tensor, list[int]]:
+    """Closed cells without gradients, and the number of periodic directions of each.
+
     :raises ValueError: for a system that is periodic in one direction, or whose
         lattice vectors span no volume
     """
@@ -131,17 +153,14 @@ def closed_cells(
                 f"system {system} is periodic in one direction only; long-range "
                 "interactions need periodicity in three, two or no directions"
             )
-    unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
-    if max(num_periodic) == 0:
-        return unit.expand_as(cells)
-    if 2 in num_periodic:
-        cells = slab_cells(positions, cells, pbc, systems, slab_gap)
-    cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
-    lengths = torch.linalg.vector_norm(cells.detach(), dim=2).prod(1)
-    is_flat = ~(torch.abs(torch.linalg.det(cells.detach())) > 1e-6 * lengths)
+    cells = closed_cells(
+        positions.detach(), cells.detach(), pbc, systems, slab_gap, num_periodic
+    )
+    lengths = torch.linalg.vector_norm(cells, dim=2).prod(1)
+    is_flat = ~(torch.abs(torch.linalg.det(cells)) > 1e-6 * lengths)
     if bool(is_flat.any()):
         system = int(torch.nonzero(is_flat)[0, 0])
         raise ValueError(
             f"system {system} is periodic, but its lattice vectors span no volume"
         )
-    return cells
+    return cells, num_periodic

@@ -10,12 +10,8 @@ the ratio of the largest measured error to the estimate, see ``docs/long_range.m
 
 import math
 
-import torch
 
-
-def reciprocal_error(
-    x: torch.Tensor, spacings: torch.Tensor, safety: float = 4.0
-) -> torch.Tensor:
+def reciprocal_error(x: float, spacing: float, safety: float = 4.0) -> float:
     r"""Estimated relative error of a sum over :math:`k < x / \sigma`.
 
     With :math:`r = d / \sigma`, the larger one of
@@ -29,16 +25,14 @@ def reciprocal_error(
     The first term of :math:`\delta v` is the atom's own smeared charge.
 
     :param x: radius of the sphere times the smearing, without unit
-    :param spacings: distance between atoms in units of the smearing
+    :param spacing: distance between atoms in units of the smearing
     """
-    potentials = 2 * spacings / (math.pi * x) + 2 / (spacings.sqrt() * x**1.5)
-    forces = 2 * (spacings / x).sqrt()
-    return safety * torch.maximum(potentials, forces) * torch.exp(-0.5 * x * x)
+    potentials = 2 * spacing / (math.pi * x) + 2 / (math.sqrt(spacing) * x**1.5)
+    forces = 2 * math.sqrt(spacing / x)
+    return safety * max(potentials, forces) * math.exp(-0.5 * x * x)
 
 
-def real_space_error(
-    y: torch.Tensor, spacings: torch.Tensor, safety: float = 4.0
-) -> torch.Tensor:
+def real_space_error(y: float, spacing: float, safety: float = 4.0) -> float:
     r"""Estimated relative error of a real-space sum over :math:`r < r_c = y \sigma`.
 
     With :math:`s = d / r_c`, the larger one of
@@ -52,28 +46,25 @@ def real_space_error(
     The second term of :math:`\delta v` is for charged systems.
 
     :param y: cutoff in units of the smearing
-    :param spacings: distance between atoms in units of the cutoff
+    :param spacing: distance between atoms in units of the cutoff
     """
-    potentials = 2 / (spacings.sqrt() * y**2) + 10 / (spacings**2 * y**3)
-    forces = 2 * spacings.sqrt()
-    return safety * torch.maximum(potentials, forces) * torch.exp(-0.5 * y * y)
+    potentials = 2 / (math.sqrt(spacing) * y**2) + 10 / (spacing**2 * y**3)
+    forces = 2 * math.sqrt(spacing)
+    return safety * max(potentials, forces) * math.exp(-0.5 * y * y)
 
 
-def reciprocal_radius(
-    spacings: torch.Tensor, smearing: float, accuracy: float
-) -> torch.Tensor:
+def reciprocal_radius(spacing: float, smearing: float, accuracy: float) -> float:
     """Length of k-vectors at which the reciprocal sum has the wanted accuracy.
 
-    :param spacings: distances between atoms ``(V / N)**(1/3)``, of any shape
-    :param smearing: width of the Gaussian charges, in the unit of ``spacings``
+    :param spacing: distance between atoms ``(V / N)**(1/3)``
+    :param smearing: width of the Gaussian charges, in the unit of ``spacing``
     :param accuracy: wanted :func:`reciprocal_error`
-    :return: radii in inverse units of ``smearing``, of the same shape
+    :return: radius in inverse units of ``smearing``
     """
-    spacings = spacings / smearing
-    x = torch.full_like(spacings, math.sqrt(-2 * math.log(accuracy)))
+    x = math.sqrt(-2 * math.log(accuracy))
     for _ in range(4):
-        prefactors = reciprocal_error(x, spacings) * torch.exp(0.5 * x * x)
-        x = (2 * torch.log(prefactors / accuracy)).clamp(min=1.0).sqrt()
+        prefactor = reciprocal_error(x, spacing / smearing) * math.exp(0.5 * x * x)
+        x = math.sqrt(max(2 * math.log(prefactor / accuracy), 1.0))
     return x / smearing
 
 
@@ -85,9 +76,9 @@ def widest_smearing(volume: float, cutoff: float, accuracy: float) -> float:
     :param accuracy: wanted :func:`real_space_error`
     :return: width in the unit of ``cutoff``
     """
-    spacings = torch.tensor(volume ** (1 / 3) / cutoff, dtype=torch.float64)
-    y = torch.full_like(spacings, math.sqrt(-2 * math.log(accuracy)))
+    spacing = volume ** (1 / 3) / cutoff
+    y = math.sqrt(-2 * math.log(accuracy))
     for _ in range(4):
-        prefactors = real_space_error(y, spacings) * torch.exp(0.5 * y * y)
-        y = (2 * torch.log(prefactors / accuracy)).clamp(min=1.0).sqrt()
-    return cutoff / float(y)
+        prefactor = real_space_error(y, spacing) * math.exp(0.5 * y * y)
+        y = math.sqrt(max(2 * math.log(prefactor / accuracy), 1.0))
+    return cutoff / y
