@@ -73,6 +73,7 @@ def gather_neighborhoods(graph: Graph) -> Neighborhoods:
         return_inverse=True,
         return_counts=True,
     )
+    sizes: list[int] = rows_per_pair.tolist()
     mask = torch.zeros(num_rows * width, dtype=torch.bool, device=device)
     mask = mask.index_fill(0, slots, True).reshape(num_rows, width)
     neighbors = centers.repeat_interleave(width)
@@ -87,7 +88,7 @@ def gather_neighborhoods(graph: Graph) -> Neighborhoods:
         centers=centers,
         species_pairs=torch.stack([species_keys // 65536, species_keys % 65536], dim=1),
         pair_of_row=pair_of_row,
-        rows_per_pair=[int(n) for n in rows_per_pair],
+        rows_per_pair=sizes,
     )
 
 

@@ -117,14 +117,12 @@ class DegreeNorms(torch.nn.Module):
         """``[N, M, c] -> [N, L + 1, c]``"""
         num_atoms, num_channels = features.shape[0], features.shape[2]
         magnitudes = features.detach().abs().index_select(1, self.padded)
-        scale = magnitudes.reshape(
+        largest = magnitudes.reshape(
             num_atoms, self.max_degree + 1, 2 * self.max_degree + 1, num_channels
         ).amax(dim=2)
-        is_zero = scale == 0
-        scale = torch.where(is_zero, 1.0, scale)
-        scaled = features / scale.index_select(1, self.degrees)
-        squared = torch.einsum(
-            "imc,ml->ilc", scaled * scaled, self.indicator.to(features.dtype)
-        )
-        norms = scale * torch.where(is_zero, 1.0, squared).sqrt()
-        return torch.where(is_zero, 0.0, norms) * self.factors.to(features.dtype)
+        is_zero = largest == 0
+        scale = largest.masked_fill(is_zero, 1.0).index_select(1, self.degrees)
+        scaled = features / scale
+        squared = torch.einsum("imc,ml->ilc", scaled * scaled, self.indicator.to(scale.dtype))
+        norms = squared.masked_fill(is_zero, 1.0).sqrt()
+        return norms * (largest * self.factors.to(scale.dtype))
