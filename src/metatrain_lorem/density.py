@@ -19,7 +19,7 @@ class SpeciesPairExpansion(torch.nn.Module):
 
     where :math:`T` is a neural network of the species embeddings. As every step after
     :math:`T` is linear, the sums over neighbors are taken first
-    (:meth:`.network.Network.neighbor_density`), and :math:`T W`, :math:`T V_l` are
+    (:meth:`.network.Network.sum_neighbors`), and :math:`T W`, :math:`T V_l` are
     tabulated once for each pair of species. No array of size pairs x features is formed.
 
     :param num_species_features: width of the species embedding
@@ -49,28 +49,36 @@ class SpeciesPairExpansion(torch.nn.Module):
             num_features, (max_degree + 1) * num_spherical_features, bias=False
         )
 
-    def forward(
-        self, density: torch.Tensor, rows: Neighborhoods, embedding: torch.Tensor
+    def tables(
+        self, rows: Neighborhoods, embedding: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scalar inputs and spherical features of the neighborhoods.
+        """:math:`T W` and :math:`T V_l` of all pairs of species.
 
-        :param density: ``[G, M, K]``
         :param rows: the neighborhoods, sorted by species pair
         :param embedding: species embedding, ``[100, e]``
-        :return: ``u [G, d]`` and ``x [G, M, c]``, to be summed over the rows of an atom
+        :return: ``[T, K, d]`` and ``[T, L + 1, K, c]``
         """
         pairs = embedding[rows.species_pairs].flatten(1)  # [T, 2 e]
         table = self.coefficients(pairs).reshape(-1, self.num_radial, self.num_features)
-        scalar_table = self.to_scalar(table)  # [T, K, d]
-        spherical_table = self.to_spherical(table).unflatten(2, [self.max_degree + 1, -1])
-        # [T, K, L + 1, c] -> L + 1 times [G, K, c]
-        tables = spherical_table.transpose(1, 2).index_select(0, rows.pair_of_row).unbind(1)
-        degrees = torch.split(density, [2 * l + 1 for l in range(self.max_degree + 1)], 1)
+        spherical = self.to_spherical(table).unflatten(2, [self.max_degree + 1, -1])
+        return self.to_scalar(table), spherical.transpose(1, 2)
 
-        # Y_00 = 1: the first component is the sum of R_k.
-        sums = torch.split(degrees[0].squeeze(1), rows.rows_per_pair)
-        scalars = [part @ scalar_table[t] for t, part in enumerate(sums)]
-        spherical = [torch.bmm(part, tables[l]) for l, part in enumerate(degrees)]
-        return torch.cat([density.new_zeros(0, self.num_features)] + scalars), torch.cat(
-            spherical, dim=1
-        )
+    def scalars(
+        self, sums: torch.Tensor, table: torch.Tensor, rows: Neighborhoods
+    ) -> torch.Tensor:
+        """``u [G, d]`` from sums of radial functions ``[G, K]``."""
+        parts = torch.split(sums, rows.rows_per_pair)
+        parts = [part @ table[t] for t, part in enumerate(parts)]
+        return torch.cat([sums.new_zeros(0, self.num_features)] + parts)
+
+    def spherical(
+        self, density: list[torch.Tensor], table: torch.Tensor, pairs: torch.Tensor
+    ) -> torch.Tensor:
+        """``x [rows, M, c]`` of some neighborhoods.
+
+        :param density: their densities of each degree, ``[rows, 2 l + 1, K]``
+        :param pairs: their species pairs ``[rows]``, as rows of the table
+        """
+        tables = table.index_select(0, pairs).unbind(1)  # L + 1 times [rows, K, c]
+        parts = [torch.bmm(part, tables[l]) for l, part in enumerate(density)]
+        return torch.cat(parts, dim=1)

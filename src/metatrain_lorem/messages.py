@@ -188,6 +188,7 @@ class SphericalMessages(torch.nn.Module):
         even = outer.index_select(2, product.even1)
         odd = outer.index_select(2, product.odd1)
         return product.contract(
+            product.tables(),
             (
                 even.index_select(3, product.even2).flatten(2),
                 odd.index_select(3, product.odd2).flatten(2),

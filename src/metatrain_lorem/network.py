@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 
 import torch
 
+from .chunks import chunk_size
 from .density import SpeciesPairExpansion
 from .graph import (
     Graph,
@@ -145,9 +146,8 @@ class Network(torch.nn.Module):
         vectors = neighbor_vectors(graph, rows, self.cutoff)
         distances = safe_norm(vectors)  # [G, W]
 
-        # Sums over the neighbors, tabulated by species
-        density = self.neighbor_density(vectors, distances)  # [G, M, K]
-        inputs, spherical = self.expansion(density, rows, self.species.weight)
+        # Sums over the neighbors
+        inputs, spherical = self.sum_neighbors(rows, vectors, distances)
         num_atoms = graph.positions.shape[0]
         inputs = sum_rows(inputs, rows.centers, num_atoms)  # [N, d]
         spherical = sum_rows(spherical, rows.centers, num_atoms)  # [N, M, c]
@@ -181,10 +181,10 @@ class Network(torch.nn.Module):
             spherical_stages.append(products)
         return Nodes(stages, spherical_stages, charges, potentials)
 
-    def neighbor_density(
-        self, vectors: torch.Tensor, distances: torch.Tensor
-    ) -> torch.Tensor:
-        r"""Density of the neighbors of each species, on radial functions and harmonics.
+    def sum_neighbors(
+        self, rows: Neighborhoods, vectors: torch.Tensor, distances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        r"""Sums over the neighbors of one species, by way of their density.
 
         .. math::
 
@@ -192,21 +192,28 @@ class Network(torch.nn.Module):
 
         :param vectors: from centers to neighbors, ``[G, W, 3]``
         :param distances: their lengths ``[G, W]``
-        :return: ``[G, M, K]``
+        :return: ``u [G, d]`` and ``x [G, M, c]``, see :class:`.SpeciesPairExpansion`
         """
-        num_rows, width = distances.shape[0], distances.shape[1]
-        # Small enough for the cache of a CPU core: twice as fast for many neighbors.
-        chunk_size = num_rows
-        if not distances.is_cuda:
-            chunk_size = min(num_rows, 8192 // max(width, 1) + 1)
-        parts: list[torch.Tensor] = []
-        for start in range(0, max(num_rows, 1), max(chunk_size, 1)):
-            stop = start + chunk_size
-            chunk = distances[start:stop]
-            radial = self.radial(chunk)  # [rows, K, W]
-            harmonics = self.harmonics(vectors[start:stop], chunk)  # [rows, M, W]
-            parts.append(torch.bmm(harmonics, radial.transpose(1, 2)))
-        return torch.cat(parts)
+        scalar_table, table = self.expansion.tables(rows, self.species.weight)
+        sizes = [2 * degree + 1 for degree in range(self.max_degree + 1)]
+        size = chunk_size(distances, distances.shape[1], 8_000)
+        sums: list[torch.Tensor] = []
+        spherical: list[torch.Tensor] = []
+        for of_vectors, of_distances, pairs in zip(
+            torch.split(vectors, size),
+            torch.split(distances, size),
+            torch.split(rows.pair_of_row, size),
+        ):
+            radial = self.radial(of_distances)  # [rows, K, W]
+            harmonics = self.harmonics(of_vectors, of_distances)  # [rows, M, W]
+            density = torch.bmm(harmonics, radial.transpose(1, 2))  # [rows, M, K]
+            degrees = torch.split(density, sizes, 1)
+            sums.append(degrees[0].squeeze(1))  # Y_00 = 1
+            spherical.append(self.expansion.spherical(degrees, table, pairs))
+        return (
+            self.expansion.scalars(torch.cat(sums), scalar_table, rows),
+            torch.cat(spherical),
+        )
 
 
 def sum_rows(values: torch.Tensor, centers: torch.Tensor, num_atoms: int) -> torch.Tensor:

@@ -123,6 +123,8 @@ class DegreeNorms(torch.nn.Module):
         is_zero = largest == 0
         scale = largest.masked_fill(is_zero, 1.0).index_select(1, self.degrees)
         scaled = features / scale
-        squared = torch.einsum("imc,ml->ilc", scaled * scaled, self.indicator.to(scale.dtype))
+        squared = torch.einsum(
+            "imc,ml->ilc", scaled * scaled, self.indicator.to(scale.dtype)
+        )
         norms = squared.masked_fill(is_zero, 1.0).sqrt()
         return norms * (largest * self.factors.to(scale.dtype))

@@ -5,8 +5,13 @@ import math
 import torch
 from e3nn.o3 import wigner_3j
 
+from .chunks import chunk_size
 from .initialization import truncated_normal_
 from .spherical import degrees_of_components
+
+
+# Numbers that stay in the cache of a CPU core
+NUM_CACHED = 2**21
 
 
 def clebsch_gordan(max_degree1: int, max_degree2: int, max_degree3: int) -> torch.Tensor:
@@ -137,34 +142,55 @@ class TensorProduct(torch.nn.Module):
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
-        a, b = a.permute(2, 0, 1), b.permute(2, 0, 1)  # [c, N, M]
-        a_even, a_odd = a.index_select(2, self.even1), a.index_select(2, self.odd1)
-        b_even, b_odd = b.index_select(2, self.even2), b.index_select(2, self.odd2)
-        return self.contract(
-            (_outer(a_even, b_even), _outer(a_odd, b_odd)),
-            (_outer(a_even, b_odd), _outer(a_odd, b_even)),
+        tables = self.tables()
+        size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2], 2_000_000)
+        parts: list[torch.Tensor] = []
+        for of_a, of_b in zip(torch.split(a, size), torch.split(b, size)):
+            of_a, of_b = of_a.permute(2, 0, 1), of_b.permute(2, 0, 1)  # [c, n, M]
+            a_even, a_odd = self._split(of_a, self.even1, self.odd1)
+            b_even, b_odd = self._split(of_b, self.even2, self.odd2)
+            parts.append(
+                self.contract(
+                    tables,
+                    (_outer(a_even, b_even), _outer(a_odd, b_odd)),
+                    (_outer(a_even, b_odd), _outer(a_odd, b_even)),
+                )
+            )
+        return torch.cat(parts)
+
+    def _split(
+        self, components: torch.Tensor, even: torch.Tensor, odd: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return components.index_select(2, even), components.index_select(2, odd)
+
+    def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coefficients times path weights, for products of equal and opposite parity.
+
+        :return: each ``[c, pairs, M3 of one parity]``
+        """
+        return (
+            self._table(self.same_coefficients, self.same_paths),
+            self._table(self.mixed_coefficients, self.mixed_paths),
         )
 
     def contract(
         self,
+        tables: tuple[torch.Tensor, torch.Tensor],
         same: tuple[torch.Tensor, torch.Tensor],
         mixed: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         """Contract outer products of components with the weighted coefficients.
 
+        :param tables: result of :meth:`tables`
         :param same: products of components of equal parity, even x even and odd x odd,
             each ``[c, N, pairs]``
         :param mixed: products of opposite parity, even x odd and odd x even
         :return: ``[N, M3, c]``
         """
-        products = [
-            _contract_two(self._table(self.same_coefficients, self.same_paths), same),
-            _contract_two(self._table(self.mixed_coefficients, self.mixed_paths), mixed),
-        ]
+        products = [_contract_two(tables[0], same), _contract_two(tables[1], mixed)]
         return torch.cat(products, dim=2).index_select(2, self.order).permute(1, 2, 0)
 
     def _table(self, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
-        """Coefficients times path weights, ``[c, pairs, M3 of one parity]``."""
         weights = self.weight.flatten(0, 2).t().index_select(1, paths.flatten())
         return coefficients.to(weights.dtype) * weights.unflatten(1, coefficients.shape)
 

@@ -1,0 +1,19 @@
+"""Pieces of large arrays that stay in the cache of a CPU core."""
+
+import torch
+
+
+def chunk_size(values: torch.Tensor, width: int, numbers: int) -> int:
+    """Rows to treat at once: all of them on a GPU.
+
+    Cut inputs with ``torch.split`` by this size: the gradient of all pieces is one array,
+    where that of each slice would be a whole one.
+
+    :param values: first axis is cut into pieces
+    :param width: numbers of the working arrays for each row
+    :param numbers: numbers that stay in the cache
+    """
+    num_rows = values.shape[0]
+    if not values.is_cuda:
+        num_rows = min(num_rows, numbers // max(width, 1))
+    return max(num_rows, 1)
