@@ -114,8 +114,8 @@ def test_method_is_chosen_by_size():
 
     assert method(1_000, 1) == method(1_000, 10) == ["ewald"]
     # The more columns, the later a mesh pays.
-    assert method(3_000, 1) == ["mesh"]
-    assert method(3_000, 10) == ["ewald"]
+    assert method(2_000, 1) == ["mesh"]
+    assert method(2_000, 10) == ["ewald"]
     assert method(30_000, 1) == method(30_000, 10) == ["mesh"]
     with pytest.raises(ValueError, match="method is 'p3m'"):
         CoulombPotential(5.0, 1.25, method="p3m")

@@ -3,17 +3,17 @@
 import torch
 
 
-def chunk_size(values: torch.Tensor, width: int, numbers: int) -> int:
+def chunk_size(values: torch.Tensor, width: int, limit: int) -> int:
     """Rows to treat at once: all of them on a GPU.
 
     Cut inputs with ``torch.split`` by this size: the gradient of all pieces is one array,
     where that of each slice would be a whole one.
 
     :param values: first axis is cut into pieces
-    :param width: numbers of the working arrays for each row
-    :param numbers: numbers that stay in the cache
+    :param width: size of the working arrays for each row
+    :param limit: size that stays in the cache, in the same unit
     """
     num_rows = values.shape[0]
     if not values.is_cuda:
-        num_rows = min(num_rows, numbers // max(width, 1))
+        num_rows = min(num_rows, limit // max(width, 1))
     return max(num_rows, 1)

@@ -258,7 +258,8 @@ class CoulombPotential(torch.nn.Module):
                     points = self.mesh.num_points(self.mesh.shape(cells[system], count))
                     # Measured times of one atom and k-vector, and of one point
                     ewald = count * box * (4 + num_columns)
-                    method = "mesh" if ewald > 200 * points * num_columns else "ewald"
+                    mesh = 130 * points * (0.6 + num_columns)
+                    method = "mesh" if ewald > mesh else "ewald"
             methods.append(method)
         return methods
 

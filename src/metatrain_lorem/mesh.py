@@ -5,6 +5,7 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from .chunks import chunk_size
 from .splines import BSpline
 
 
@@ -96,12 +97,14 @@ class MeshSum(torch.nn.Module):
         xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
 
         kernel = self.kernel(inverse, shape)
-        points = self.num_points(shape)
-        columns = max(1, self.memory // (8 * points * charges.element_size()))
+        # Beyond 32 MB, arrays are made of new memory pages each time.
+        bytes_of_column = self.num_points(shape) * charges.element_size()
+        columns = chunk_size(charges.t(), bytes_of_column, 32_000_000)
+        columns = max(1, min(columns, self.memory // (8 * bytes_of_column)))
+        keep = 8 * bytes_of_column * charges.shape[1] <= self.memory
         parts: list[torch.Tensor] = []
-        for start in range(0, charges.shape[1], columns):
-            part = charges[:, start : start + columns]
-            if torch.jit.is_scripting() or columns >= charges.shape[1]:
+        for part in torch.split(charges, columns, 1):
+            if torch.jit.is_scripting() or keep:
                 part = self.columns(xy, z, part, kernel, slots, shape)
             else:
                 # The arrays of these columns are computed again in the backward pass.

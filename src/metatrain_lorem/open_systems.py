@@ -36,8 +36,8 @@ def open_potentials(
     few = row * num_atoms <= 8 * memory
     chunk_size = max(1, min(memory, 32_000_000 if few else memory) // row)
     parts: list[torch.Tensor] = []
-    for start in range(0, num_atoms, chunk_size):
-        rows = left[:, start : start + chunk_size]
+    for i, rows in enumerate(torch.split(left, chunk_size, 1)):
+        start = i * chunk_size
         if torch.jit.is_scripting() or keep:
             part = open_rows(rows, right, charges, start)
         else:
