@@ -17,11 +17,12 @@ from ase import Atoms
 
 from metatrain_lorem.graph import Graph
 from metatrain_lorem.neighbors import neighbor_list
-from metatrain_lorem.network import Network
+from metatrain_lorem.network import Network, Plan
 from metatrain_lorem.readout import scalar_readout
 
 
 RESULTS = Path(__file__).parent / "results"
+Result = tuple[torch.Tensor, torch.Tensor]  # energy and forces
 
 
 class EnergyModel(torch.nn.Module):
@@ -36,7 +37,10 @@ class EnergyModel(torch.nn.Module):
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """Total energy of all systems."""
-        nodes = self.network(graph)
+        return self.evaluate(graph, self.network.plan(graph))
+
+    def evaluate(self, graph: Graph, plan: Plan) -> torch.Tensor:
+        nodes = self.network.evaluate(graph, plan)
         features = self.readout.features(nodes.scalars)
         return self.readout(features, nodes.spherical)[0].sum()
 
@@ -52,13 +56,48 @@ def make_graph(atoms: Atoms, cutoff: float, device: str, dtype: torch.dtype) -> 
     return Graph(positions, species, cell.unsqueeze(0), pbc.unsqueeze(0), systems, *pairs)
 
 
-def energy_and_forces(
-    model: torch.nn.Module, graph: Graph
-) -> tuple[torch.Tensor, torch.Tensor]:
+def energy_and_forces(model: Callable[[Graph], torch.Tensor], graph: Graph) -> Result:
     positions = graph.positions.detach().clone().requires_grad_()
     energy = model(graph._replace(positions=positions))
     (gradient,) = torch.autograd.grad(energy, positions)
     return energy.detach(), -gradient
+
+
+def compiled(model: EnergyModel, graph: Graph) -> Callable[[], Result]:
+    """Energy and forces by ``torch.compile``, which makes CUDA graphs on a GPU.
+
+    The plan is made once, as it is when neighbor lists are kept for some steps.
+    """
+    # torch 2.13: vectorized ends of loops write beyond the ends of arrays.
+    torch._inductor.config.cpp.enable_loop_tail_vec = False
+    mode = "reduce-overhead" if graph.positions.is_cuda else None
+    evaluate = torch.compile(model.evaluate, fullgraph=True, mode=mode)
+    plan = model.network.plan(graph)
+    return lambda: energy_and_forces(lambda moved: evaluate(moved, plan), graph)
+
+
+def captured(model: EnergyModel, graph: Graph) -> Callable[[], Result]:
+    """Energy and forces as one CUDA graph, without compilation; plan as above."""
+    plan = model.network.plan(graph)
+
+    def run() -> Result:
+        return energy_and_forces(lambda moved: model.evaluate(moved, plan), graph)
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    cuda_graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(cuda_graph):
+        result = run()
+
+    def replay() -> Result:
+        cuda_graph.replay()
+        return result
+
+    return replay
 
 
 def median_time(

@@ -4,23 +4,30 @@
     python benchmarks/table2.py --device cuda
     python benchmarks/table2.py --jax-python jax-env/bin/python   # lorem-jax beside ours
     python benchmarks/table2.py --realistic
-    python benchmarks/table2.py --compile                     # a minute for each model
+    python benchmarks/table2.py --compile 64     # torch.compile, a minute for each model
 
-Neighbor lists are made beforehand. Each time is the median of at least ten calls after
-three that do not count; each row runs both codes one after the other, in processes of
-their own for the sake of their memory.
+Neighbor lists are made beforehand. `eager` and `script` lay out neighbors and choose
+k-vectors in each call; `compiled` and, on a GPU, `captured` (a CUDA graph) do so once, as
+lorem-jax does when it makes its batch. Forces of all of them are compared. Each time is the
+median of at least ten calls after three that do not count; each row runs both codes one
+after the other, in processes of their own for the sake of their memory.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from measure import (
     EnergyModel,
+    Result,
+    captured,
+    compiled,
     energy_and_forces,
     make_graph,
     median_time,
@@ -31,7 +38,7 @@ from structures import PAPER, crystal, realistic
 
 
 KINDS = ("sr", "lr")
-VARIANTS = ("eager", "script", "compiled")
+VARIANTS = ("eager", "script", "compiled", "captured")
 
 
 def main() -> None:
@@ -60,9 +67,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jax-python", help="interpreter that can import lorem")
     parser.add_argument("--jax-repeats", type=int, default=10)
     parser.add_argument("--jax-timeout", type=float, default=1200.0, help="seconds")
-    parser.add_argument("--jax-pairs", type=int, default=300_000, help="at most")
+    parser.add_argument("--jax-pairs", type=int, default=2**19, help="at most")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--compile", action="store_true", help="torch.compile, too")
+    parser.add_argument("--compile", type=int, default=0, help="up to this number of atoms")
     parser.add_argument("--only", help="rows whose name contains this text")
     parser.add_argument("--jax-rows", nargs="+", help="rows for lorem-jax; default: all")
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -89,17 +96,29 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
         "calls": arguments.repeats,
     }
     for kind in KINDS:
-        model = EnergyModel(long_range=kind == "lr").to(device)
-        variants = {"eager": model, "script": torch.jit.script(model)}
-        if arguments.compile:
-            variants["compiled"] = torch.compile(model)
-        for variant, function in variants.items():
-            seconds = median_time(
-                lambda function=function: energy_and_forces(function, graph),
-                device,
-                arguments.repeats,
-                warm_up=3,
-            )
+        model = EnergyModel(long_range=kind == "lr").to(device, torch.float32)
+        eager = partial(energy_and_forces, model, graph)
+        expected = eager()[1]
+        variants: dict[str, Callable[[], Callable[[], Result]]] = {
+            "eager": lambda eager=eager: eager,
+            "script": lambda m=model: partial(
+                energy_and_forces, torch.jit.script(m), graph
+            ),
+        }
+        if len(atoms) <= arguments.compile:
+            variants["compiled"] = partial(compiled, model, graph)
+        if device == "cuda":
+            variants["captured"] = partial(captured, model, graph)
+        for variant, prepare in variants.items():
+            try:
+                function = prepare()
+                error = float((function()[1] - expected).abs().max() / expected.abs().max())
+                seconds = median_time(function, device, arguments.repeats, warm_up=3)
+            except RuntimeError as failure:
+                row[f"{kind} {variant} failure"] = str(failure)[:300]
+                continue
+            if not error < 1e-3:
+                raise RuntimeError(f"{kind} {variant}: forces differ by {error:.1e}")
             row[f"{kind} {variant}"] = 1e3 * seconds
     row["MiB"] = peak_memory() - before
     if device == "cuda":
@@ -109,8 +128,8 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_both(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--row", name, "--device", arguments.device]
-    command += ["--compile"] if arguments.compile else []
-    row = run([*command, "--repeats", str(arguments.repeats)], arguments)
+    command += ["--compile", str(arguments.compile), "--repeats", str(arguments.repeats)]
+    row = run(command, arguments)
     if "failure" in row:
         raise RuntimeError(f"{name}: {row['failure']}")
     for kind in KINDS if arguments.jax_python else ():
@@ -118,7 +137,7 @@ def measure_both(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             row[f"{kind} jax"] = None
             continue
         if row["pairs"] > arguments.jax_pairs:
-            # 4096 numbers per pair, several times over
+            # 35 KiB per pair, of which lorem-jax makes a power of two: here, 18 GiB
             row[f"{kind} jax"] = None
             row[f"{kind} jax failure"] = f"more than {arguments.jax_pairs} pairs"
             continue

@@ -9,6 +9,7 @@ Angstrom.
 
 import torch
 
+from .cells import cell_volumes
 from .coulomb_potential import CoulombPotential
 from .graph import Graph, gather_neighborhoods, neighbor_vectors, safe_norm
 from .neighbors import neighbor_list
@@ -59,7 +60,7 @@ def coulomb_potentials(
     # Before neighbors are searched: refuses cells that make no sense
     cells, _ = checked_cells(positions, cell[None], pbc[None], zeros, solver.slab_gap)
     if smearing is None and accuracy > 0:
-        volume = float(torch.abs(torch.linalg.det(cells[0])))
+        volume = float(cell_volumes(cells))
         smearing = widest_smearing(volume / num_atoms, cutoff, 0.5 * accuracy)
         solver = CoulombPotential(cutoff, smearing, accuracy, memory, method)
     centers, neighbors, cell_shifts = neighbor_list(positions, cell, pbc, cutoff)

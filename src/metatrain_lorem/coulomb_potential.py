@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from .cells import cell_volumes
 from .graph import Graph, Neighborhoods
 from .kspace import ReciprocalSum
 from .mesh import MeshSum
@@ -117,7 +118,7 @@ class CoulombPotential(torch.nn.Module):
         counts: list[int] = num_atoms.tolist()
         starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
         cells = cells.cpu()  # many operations on a few numbers
-        volumes: list[float] = torch.abs(torch.linalg.det(cells)).tolist()
+        volumes: list[float] = cell_volumes(cells).tolist()
         radii = [
             self.reciprocal.radius(volume, count) for volume, count in zip(volumes, counts)
         ]
@@ -174,7 +175,7 @@ class CoulombPotential(torch.nn.Module):
         )
         potentials = self._beyond_cutoff(positions, charges, cells, plan)
         if max(plan.num_periodic) > 0:
-            volumes = torch.abs(torch.linalg.det(cells))
+            volumes = cell_volumes(cells)
             is_periodic = pbc.any(1)[systems]
             near = self._within_cutoff(charges, rows, distances, is_periodic)
             corrections = self._self_and_background(charges, systems, volumes)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from .cells import cell_volumes
 from .coulomb_potential import CoulombPotential
 from .slab import checked_cells
 from .truncation import real_space_error, reciprocal_error
@@ -50,7 +51,7 @@ def estimate(
         kept = round(min(num_atoms**2 * size, limit))
         return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, kept)
 
-    volume = float(torch.abs(torch.linalg.det(cells[0])))
+    volume = float(cell_volumes(cells))
     radius = solver.reciprocal.radius(volume, num_atoms)
     sizes = solver.reciprocal.box_sizes(cells, [radius])
     method = solver.methods(cells, [num_atoms], sizes, num_periodic, num_columns)[0]

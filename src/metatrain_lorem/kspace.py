@@ -5,6 +5,7 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from .cells import cell_volumes, inverse_cells
 from .truncation import reciprocal_radius
 
 
@@ -75,7 +76,7 @@ class ReciprocalSum(torch.nn.Module):
             and highest indices of each system, ``[B, 7]``
         """
         limits = torch.tensor(radii, dtype=cells.dtype, device=cells.device)
-        reciprocal = 2 * math.pi * torch.linalg.inv(cells).transpose(1, 2)
+        reciprocal = 2 * math.pi * inverse_cells(cells).transpose(1, 2)
         return self._planes(reciprocal, limits, box_size), self._bounds(cells, limits)
 
     def forward(
@@ -97,7 +98,7 @@ class ReciprocalSum(torch.nn.Module):
         :param highest: largest index along the third axis
         :return: ``[B, N, C]``
         """
-        inverse = torch.linalg.inv(cells)
+        inverse = inverse_cells(cells)
         fractional = positions @ inverse
         # Shifts by whole lattice vectors keep the phases small and their digits valid.
         fractional = fractional - torch.floor(fractional.detach())
@@ -228,7 +229,7 @@ def kernels(
 
     :return: for ``(n1, n2, n3)`` and for ``(n1, n2, -n3)``, each ``[B, p, T/2]``
     """
-    volumes = (2 * math.pi) ** 3 / torch.abs(torch.linalg.det(reciprocal))
+    volumes = (2 * math.pi) ** 3 / cell_volumes(reciprocal)
     in_plane = planes @ reciprocal[:, :2]  # [B, p, 3]
     third = reciprocal[:, 2]
     squares = (in_plane * in_plane).sum(2).unsqueeze(2)

@@ -5,6 +5,7 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from .cells import cell_volumes, inverse_cells
 from .chunks import chunk_size
 from .splines import BSpline
 
@@ -58,7 +59,7 @@ class MeshSum(torch.nn.Module):
         :mod:`.truncation`; that of the potentials is smaller.
         """
         cell = cell.detach()
-        volume = float(torch.abs(torch.linalg.det(cell)))
+        volume = float(cell_volumes(cell.unsqueeze(0)))
         r = (volume / num_atoms) ** (1 / 3) / self.smearing
         error = 5e-3 * r * (1 + 0.5 * r)
         spacing = self.smearing * (self.accuracy / error) ** (1 / (self.order + 1))
@@ -88,7 +89,7 @@ class MeshSum(torch.nn.Module):
         :param shape: points of the mesh along each lattice vector, from :meth:`shape`
         :return: ``[N, C]``
         """
-        inverse = torch.linalg.inv(cell)
+        inverse = inverse_cells(cell.unsqueeze(0))[0]
         fractional = positions @ inverse
         sizes = torch.tensor(shape, dtype=cell.dtype, device=cell.device)
         scaled = (fractional - torch.floor(fractional.detach())) * sizes
@@ -193,7 +194,7 @@ class MeshSum(torch.nn.Module):
         :param shape: points of the mesh
         """
         squares = torch.zeros_like(inverse[0, 0])
-        factors = 4 * math.pi * torch.abs(torch.linalg.det(inverse))
+        factors = 4 * math.pi * cell_volumes(inverse.unsqueeze(0))[0]
         factors = factors * float(shape[0] * shape[1] * shape[2])
         metric = 4 * math.pi**2 * inverse.T @ inverse
         waves: list[torch.Tensor] = []

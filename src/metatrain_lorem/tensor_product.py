@@ -70,9 +70,7 @@ class DegreeLinear(torch.nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``[N, M, in_channels] -> [N, M, out_channels]``"""
         weight = self.weight.index_select(0, self.degrees)  # [M, in, out]
-        # Tensor products come as [c, N, M], which `bmm` would copy one matrix at a time.
-        features = features.transpose(0, 1).contiguous()  # [M, N, in]
-        return torch.bmm(features, weight).transpose(0, 1)
+        return torch.bmm(features.transpose(0, 1), weight).transpose(0, 1)
 
 
 class TensorProduct(torch.nn.Module):
