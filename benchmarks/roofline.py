@@ -125,14 +125,15 @@ def step_times(graph: Graph) -> dict[str, float]:
     model = EnergyModel()
     network = model.network
     block = network.long_range
+    plan = network.plan(graph)
+    vectors = neighbor_vectors(graph, plan.rows, network.cutoff)
+    distances = safe_norm(vectors)
     modules = {
-        "expansion": network.expansion,
         "update by density": network.density_update,
         "coupling": network.couple,
         "norms": network.norms,
         "update by norms": network.norms_update,
         "charges": block.charges,
-        "potentials": block.coulomb,
         "products with potentials": block.product,
         "update by potentials": block.update,
     }
@@ -144,30 +145,25 @@ def step_times(graph: Graph) -> dict[str, float]:
         )
         for name, module in modules.items()
     ]
-    model(graph)
+    charges = model.network(graph).charges
     for hook in hooks:
         hook.remove()
-    rows = gather_neighborhoods(graph)
-    vectors = neighbor_vectors(graph, rows, network.cutoff)
-    times = {
-        "neighborhoods": median_time(
-            lambda: with_gradient(
-                lambda x: neighbor_vectors(
-                    graph._replace(positions=x), gather_neighborhoods(graph), network.cutoff
-                ),
-                (graph.positions,),
-            )
-        ),
-        "density": median_time(
-            lambda: with_gradient(
-                lambda x: network.neighbor_density(x, safe_norm(x)),
-                (vectors,),
-            )
-        ),
-    }
-    for name, (module, inputs) in steps.items():
-        times[name] = median_time(partial(with_gradient, module, inputs))
-    return {name: 1e3 * seconds for name, seconds in times.items()}
+    steps["vectors"] = (
+        lambda x: neighbor_vectors(graph._replace(positions=x), plan.rows, 5.0),
+        (graph.positions,),
+    )
+    steps["sums over neighbors"] = (
+        lambda x: network.sum_neighbors(plan.rows, x, safe_norm(x)),
+        (vectors,),
+    )
+    steps["potentials"] = (
+        lambda r, q: block.coulomb.evaluate(graph, plan.rows, r, q, plan.coulomb),
+        (distances, charges),
+    )
+    seconds = {"plan": median_time(lambda: network.plan(graph))}
+    for name, step in steps.items():
+        seconds[name] = median_time(partial(with_gradient, *step))
+    return {name: 1e3 * value for name, value in seconds.items()}
 
 
 def with_gradient(function: Callable[..., Any], inputs: tuple[Any, ...]) -> None:

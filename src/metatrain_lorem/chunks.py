@@ -4,16 +4,16 @@ import torch
 
 
 def chunk_size(values: torch.Tensor, width: int, limit: int) -> int:
-    """Rows to treat at once: all of them on a GPU.
+    """Rows to treat at once, one at least; on a GPU, all of them.
 
     Cut inputs with ``torch.split`` by this size: the gradient of all pieces is one array,
     where that of each slice would be a whole one.
 
     :param values: first axis is cut into pieces
     :param width: size of the working arrays for each row
-    :param limit: size that stays in the cache, in the same unit
+    :param limit: size that stays in the cache, in the same unit; rounded up to a row
     """
-    num_rows = values.shape[0]
-    if not values.is_cuda:
-        num_rows = min(num_rows, limit // max(width, 1))
-    return max(num_rows, 1)
+    num_rows = max(values.shape[0], 1)
+    if values.is_cuda:
+        return num_rows
+    return min(num_rows, limit // max(width, 1) + 1)

@@ -19,7 +19,7 @@ class SpeciesPairExpansion(torch.nn.Module):
 
     where :math:`T` is a neural network of the species embeddings. As every step after
     :math:`T` is linear, the sums over neighbors are taken first
-    (:meth:`.network.Network.sum_neighbors`), and :math:`T W`, :math:`T V_l` are
+    (:meth:`.network.Network.neighbor_density`), and :math:`T W`, :math:`T V_l` are
     tabulated once for each pair of species. No array of size pairs x features is formed.
 
     :param num_species_features: width of the species embedding

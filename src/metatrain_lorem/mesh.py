@@ -100,7 +100,7 @@ class MeshSum(torch.nn.Module):
         kernel = self.kernel(inverse, shape)
         # Beyond 32 MB, arrays are made of new memory pages each time.
         bytes_of_column = self.num_points(shape) * charges.element_size()
-        columns = chunk_size(charges.t(), bytes_of_column, 32_000_000)
+        columns = chunk_size(charges.t(), bytes_of_column, 16_000_000)
         columns = max(1, min(columns, self.memory // (8 * bytes_of_column)))
         keep = 8 * bytes_of_column * charges.shape[1] <= self.memory
         parts: list[torch.Tensor] = []

@@ -92,6 +92,7 @@ class Network(torch.nn.Module):
         self.max_degree = max_degree
         self.num_features = d
         self.num_spherical_features = c
+        self.num_density = (max_degree + 1) ** 2 * num_radial
         self.num_stages = 1 + num_message_passing + int(long_range)
 
         self.radial = RadialBasis(cutoff, num_radial, reference=accuracy == 0.0)
@@ -184,11 +185,7 @@ class Network(torch.nn.Module):
     def sum_neighbors(
         self, rows: Neighborhoods, vectors: torch.Tensor, distances: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        r"""Sums over the neighbors of one species, by way of their density.
-
-        .. math::
-
-            \rho_{iz}^{lm,k} = \sum_{j \in z} Y_{lm}(\hat r_{ij}) R_k(r_{ij})
+        """Sums over the neighbors of one species, by way of their density.
 
         :param vectors: from centers to neighbors, ``[G, W, 3]``
         :param distances: their lengths ``[G, W]``
@@ -196,7 +193,7 @@ class Network(torch.nn.Module):
         """
         scalar_table, table = self.expansion.tables(rows, self.species.weight)
         sizes = [2 * degree + 1 for degree in range(self.max_degree + 1)]
-        size = chunk_size(distances, distances.shape[1], 8_000)
+        size = chunk_size(distances, self.num_density, 1_000_000)
         sums: list[torch.Tensor] = []
         spherical: list[torch.Tensor] = []
         for of_vectors, of_distances, pairs in zip(
@@ -204,9 +201,7 @@ class Network(torch.nn.Module):
             torch.split(distances, size),
             torch.split(rows.pair_of_row, size),
         ):
-            radial = self.radial(of_distances)  # [rows, K, W]
-            harmonics = self.harmonics(of_vectors, of_distances)  # [rows, M, W]
-            density = torch.bmm(harmonics, radial.transpose(1, 2))  # [rows, M, K]
+            density = self.neighbor_density(of_vectors, of_distances)
             degrees = torch.split(density, sizes, 1)
             sums.append(degrees[0].squeeze(1))  # Y_00 = 1
             spherical.append(self.expansion.spherical(degrees, table, pairs))
@@ -214,6 +209,27 @@ class Network(torch.nn.Module):
             self.expansion.scalars(torch.cat(sums), scalar_table, rows),
             torch.cat(spherical),
         )
+
+    def neighbor_density(
+        self, vectors: torch.Tensor, distances: torch.Tensor
+    ) -> torch.Tensor:
+        r"""Density of the neighbors of one species, on radial functions and harmonics.
+
+        .. math::
+
+            \rho_{iz}^{lm,k} = \sum_{j \in z} Y_{lm}(\hat r_{ij}) R_k(r_{ij})
+
+        :return: ``[G, M, K]``
+        """
+        size = chunk_size(distances, distances.shape[1], 8_000)
+        parts: list[torch.Tensor] = []
+        for of_vectors, of_distances in zip(
+            torch.split(vectors, size), torch.split(distances, size)
+        ):
+            radial = self.radial(of_distances)  # [rows, K, W]
+            harmonics = self.harmonics(of_vectors, of_distances)  # [rows, M, W]
+            parts.append(torch.bmm(harmonics, radial.transpose(1, 2)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def sum_rows(values: torch.Tensor, centers: torch.Tensor, num_atoms: int) -> torch.Tensor:

@@ -70,7 +70,8 @@ class DegreeLinear(torch.nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``[N, M, in_channels] -> [N, M, out_channels]``"""
         weight = self.weight.index_select(0, self.degrees)  # [M, in, out]
-        return torch.bmm(features.transpose(0, 1), weight).transpose(0, 1)
+        features = features.transpose(0, 1).contiguous()  # [M, N, in]
+        return torch.bmm(features, weight).transpose(0, 1)
 
 
 class TensorProduct(torch.nn.Module):
@@ -142,19 +143,25 @@ class TensorProduct(torch.nn.Module):
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
         tables = self.tables()
         size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2], 2_000_000)
+        if a.shape[0] <= size:
+            return self._products(tables, a, b)
         parts: list[torch.Tensor] = []
         for of_a, of_b in zip(torch.split(a, size), torch.split(b, size)):
-            of_a, of_b = of_a.permute(2, 0, 1), of_b.permute(2, 0, 1)  # [c, n, M]
-            a_even, a_odd = self._split(of_a, self.even1, self.odd1)
-            b_even, b_odd = self._split(of_b, self.even2, self.odd2)
-            parts.append(
-                self.contract(
-                    tables,
-                    (_outer(a_even, b_even), _outer(a_odd, b_odd)),
-                    (_outer(a_even, b_odd), _outer(a_odd, b_even)),
-                )
-            )
+            parts.append(self._products(tables, of_a, of_b))
         return torch.cat(parts)
+
+    def _products(
+        self, tables: tuple[torch.Tensor, torch.Tensor], a: torch.Tensor, b: torch.Tensor
+    ) -> torch.Tensor:
+        """Products with tables that were made before."""
+        a, b = a.permute(2, 0, 1), b.permute(2, 0, 1)  # [c, N, M]
+        a_even, a_odd = a.index_select(2, self.even1), a.index_select(2, self.odd1)
+        b_even, b_odd = b.index_select(2, self.even2), b.index_select(2, self.odd2)
+        return self.contract(
+            tables,
+            (_outer(a_even, b_even), _outer(a_odd, b_odd)),
+            (_outer(a_even, b_odd), _outer(a_odd, b_even)),
+        )
 
     def _split(
         self, components: torch.Tensor, even: torch.Tensor, odd: torch.Tensor
