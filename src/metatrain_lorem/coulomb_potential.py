@@ -1,14 +1,12 @@
 """Coulomb potentials of a batch of systems, in any periodicity."""
 
-import math
-
 import torch
 
 from .cells import cell_volumes
 from .graph import Graph, Neighborhoods
 from .kspace import ReciprocalSum
 from .mesh import MeshSum
-from .open_systems import not_too_close, open_potentials
+from .open_systems import open_potentials
 from .padding import (
     CoulombPlan,
     SystemGroup,
@@ -16,6 +14,7 @@ from .padding import (
     group_systems,
     padded_atoms,
 )
+from .real_space import self_and_background, within_cutoff
 from .slab import checked_cells, closed_cells, slab_correction, slab_gap
 
 
@@ -129,26 +128,16 @@ class CoulombPotential(torch.nn.Module):
         order = torch.empty(positions.shape[0], dtype=torch.int64)
         num_padded = 0
         for group in group_systems(counts, sizes, methods):
-            method = methods[group[0]]
-            index = torch.tensor(group)
             atoms, real = padded_atoms(
                 [starts[system] for system in group], [counts[system] for system in group]
             )
-            places = num_padded + torch.nonzero(real.flatten()).squeeze(1)
-            order[atoms[real]] = places
+            order[atoms[real]] = num_padded + torch.nonzero(real.flatten()).squeeze(1)
             num_padded += atoms.numel()
-            size = [max([sizes[system][axis] for system in group]) for axis in range(3)]
-            planes, bounds = torch.empty(0, 2), torch.empty(0, 7)
-            if method == "mesh":
-                size = self.mesh.shape(cells[group[0]], counts[group[0]])
-            if method == "ewald":
-                planes, bounds = self.reciprocal.select(
-                    cells[index], [radii[system] for system in group], size
-                )
+            size, planes, bounds = self._waves(methods, cells, counts, radii, sizes, group)
             groups.append(
                 SystemGroup(
-                    method,
-                    index.to(device),
+                    methods[group[0]],
+                    torch.tensor(group).to(device),
                     atoms.to(device),
                     real.unsqueeze(2).to(device),
                     size,
@@ -157,6 +146,28 @@ class CoulombPotential(torch.nn.Module):
                 )
             )
         return CoulombPlan(num_periodic, groups, order.to(device))
+
+    def _waves(
+        self,
+        methods: list[str],
+        cells: torch.Tensor,
+        counts: list[int],
+        radii: list[float],
+        sizes: list[list[int]],
+        group: list[int],
+    ) -> tuple[list[int], torch.Tensor, torch.Tensor]:
+        """Size, planes and bounds of a :class:`.SystemGroup`."""
+        first = group[0]
+        if methods[first] == "mesh":
+            shape = self.mesh.shape(cells[first], counts[first])
+            return shape, torch.empty(0, 2), torch.empty(0, 7)
+        size = [max([sizes[system][axis] for system in group]) for axis in range(3)]
+        if methods[first] == "open":
+            return size, torch.empty(0, 2), torch.empty(0, 7)
+        planes, bounds = self.reciprocal.select(
+            cells[torch.tensor(group)], [radii[system] for system in group], size
+        )
+        return size, planes, bounds
 
     def evaluate(
         self,
@@ -177,8 +188,10 @@ class CoulombPotential(torch.nn.Module):
         if max(plan.num_periodic) > 0:
             volumes = cell_volumes(cells)
             is_periodic = pbc.any(1)[systems]
-            near = self._within_cutoff(charges, rows, distances, is_periodic)
-            corrections = self._self_and_background(charges, systems, volumes)
+            near = within_cutoff(
+                charges, rows, distances, is_periodic, self.cutoff, self.smearing
+            )
+            corrections = self_and_background(charges, systems, volumes, self.smearing)
             if 2 in plan.num_periodic:
                 corrections = corrections + slab_correction(
                     positions, charges, cells, pbc, systems, volumes
@@ -187,46 +200,6 @@ class CoulombPotential(torch.nn.Module):
                 corrections = corrections * is_periodic.unsqueeze(1)
             potentials = potentials + near + corrections
         return 0.5 * potentials
-
-    def _within_cutoff(
-        self,
-        charges: torch.Tensor,
-        rows: Neighborhoods,
-        distances: torch.Tensor,
-        is_periodic: torch.Tensor,
-    ) -> torch.Tensor:
-        """Short-ranged part ``erfc(r / sqrt(2) sigma) / r`` of the periodic systems."""
-        used = rows.mask & (distances < self.cutoff)
-        used = used & is_periodic[rows.centers].unsqueeze(1)
-        distances = not_too_close(distances)
-        kernel = torch.erfc(distances / (math.sqrt(2.0) * self.smearing)) / distances
-        kernel = kernel * used
-        num_atoms = charges.shape[0]
-        if num_atoms * num_atoms <= 4 * kernel.numel():
-            # Many pairs of few atoms: add up their kernels before charges come in.
-            pairs = rows.centers.unsqueeze(1) * num_atoms + rows.neighbors
-            matrix = torch.zeros(
-                num_atoms * num_atoms, dtype=kernel.dtype, device=kernel.device
-            ).index_add(0, pairs.flatten(), kernel.flatten())
-            return matrix.reshape(num_atoms, num_atoms) @ charges
-        neighbor_charges = charges.index_select(0, rows.neighbors.flatten()).reshape(
-            distances.shape[0], distances.shape[1], charges.shape[1]
-        )
-        sums = torch.bmm(kernel.unsqueeze(1), neighbor_charges).squeeze(1)
-        return torch.zeros_like(charges).index_add(0, rows.centers, sums)
-
-    def _self_and_background(
-        self, charges: torch.Tensor, systems: torch.Tensor, volumes: torch.Tensor
-    ) -> torch.Tensor:
-        """Take out the smeared charge itself, and the mean of the smeared part."""
-        totals = torch.zeros(
-            volumes.shape[0],
-            charges.shape[1],
-            dtype=charges.dtype,
-            device=charges.device,
-        ).index_add(0, systems, charges)
-        background = 2 * math.pi * self.smearing**2 * totals / volumes.unsqueeze(1)
-        return -math.sqrt(2 / math.pi) / self.smearing * charges - background[systems]
 
     def methods(
         self,
