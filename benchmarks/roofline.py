@@ -145,11 +145,11 @@ def step_times(graph: Graph) -> dict[str, float]:
         )
         for name, module in modules.items()
     ]
-    charges = model.network(graph).charges
+    charges = network(graph).charges
     for hook in hooks:
         hook.remove()
     steps["vectors"] = (
-        lambda x: neighbor_vectors(graph._replace(positions=x), plan.rows, 5.0),
+        lambda x: neighbor_vectors(graph._replace(positions=x), plan.rows, network.cutoff),
         (graph.positions,),
     )
     steps["sums over neighbors"] = (

@@ -8,13 +8,13 @@ import torch
 
 
 def cell_volumes(cells: torch.Tensor) -> torch.Tensor:
-    r""":math:`|a_1 \cdot (a_2 \times a_3)|`, ``[S, 3, 3] -> [S]``"""
-    normals = torch.cross(cells[:, 1], cells[:, 2], dim=1)
-    return torch.abs((cells[:, 0] * normals).sum(1))
+    r""":math:`|a_1 \cdot (a_2 \times a_3)|`, ``[..., 3, 3] -> [...]``"""
+    normals = torch.cross(cells[..., 1, :], cells[..., 2, :], dim=-1)
+    return torch.abs((cells[..., 0, :] * normals).sum(-1))
 
 
 def inverse_cells(cells: torch.Tensor) -> torch.Tensor:
-    r"""Inverse matrices: columns :math:`a_2 \times a_3 / V`, ..., ``[S, 3, 3]``."""
-    normals = torch.cross(cells.roll(-1, 1), cells.roll(-2, 1), dim=2)
-    signed_volumes = (cells[:, 0] * normals[:, 0]).sum(1)
-    return normals.transpose(1, 2) / signed_volumes[:, None, None]
+    r"""Inverse matrices: columns :math:`a_2 \times a_3 / V`, ..., ``[..., 3, 3]``."""
+    normals = torch.cross(cells.roll(-1, -2), cells.roll(-2, -2), dim=-1)
+    signed_volumes = (cells[..., 0, :] * normals[..., 0, :]).sum(-1)
+    return normals.transpose(-2, -1) / signed_volumes[..., None, None]

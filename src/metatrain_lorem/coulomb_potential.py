@@ -133,11 +133,19 @@ class CoulombPotential(torch.nn.Module):
             )
             order[atoms[real]] = num_padded + torch.nonzero(real.flatten()).squeeze(1)
             num_padded += atoms.numel()
-            size, planes, bounds = self._waves(methods, cells, counts, radii, sizes, group)
+            index, method = torch.tensor(group), methods[group[0]]
+            size = [max([sizes[system][axis] for system in group]) for axis in range(3)]
+            planes, bounds = torch.empty(0, 2), torch.empty(0, 7)
+            if method == "mesh":
+                size = self.mesh.shape(cells[group[0]], counts[group[0]])
+            if method == "ewald":
+                planes, bounds = self.reciprocal.select(
+                    cells[index], [radii[system] for system in group], size
+                )
             groups.append(
                 SystemGroup(
-                    methods[group[0]],
-                    torch.tensor(group).to(device),
+                    method,
+                    index.to(device),
                     atoms.to(device),
                     real.unsqueeze(2).to(device),
                     size,
@@ -146,28 +154,6 @@ class CoulombPotential(torch.nn.Module):
                 )
             )
         return CoulombPlan(num_periodic, groups, order.to(device))
-
-    def _waves(
-        self,
-        methods: list[str],
-        cells: torch.Tensor,
-        counts: list[int],
-        radii: list[float],
-        sizes: list[list[int]],
-        group: list[int],
-    ) -> tuple[list[int], torch.Tensor, torch.Tensor]:
-        """Size, planes and bounds of a :class:`.SystemGroup`."""
-        first = group[0]
-        if methods[first] == "mesh":
-            shape = self.mesh.shape(cells[first], counts[first])
-            return shape, torch.empty(0, 2), torch.empty(0, 7)
-        size = [max([sizes[system][axis] for system in group]) for axis in range(3)]
-        if methods[first] == "open":
-            return size, torch.empty(0, 2), torch.empty(0, 7)
-        planes, bounds = self.reciprocal.select(
-            cells[torch.tensor(group)], [radii[system] for system in group], size
-        )
-        return size, planes, bounds
 
     def evaluate(
         self,

@@ -59,7 +59,7 @@ class MeshSum(torch.nn.Module):
         :mod:`.truncation`; that of the potentials is smaller.
         """
         cell = cell.detach()
-        volume = float(cell_volumes(cell.unsqueeze(0)))
+        volume = float(cell_volumes(cell))
         r = (volume / num_atoms) ** (1 / 3) / self.smearing
         error = 5e-3 * r * (1 + 0.5 * r)
         spacing = self.smearing * (self.accuracy / error) ** (1 / (self.order + 1))
@@ -89,7 +89,7 @@ class MeshSum(torch.nn.Module):
         :param shape: points of the mesh along each lattice vector, from :meth:`shape`
         :return: ``[N, C]``
         """
-        inverse = inverse_cells(cell.unsqueeze(0))[0]
+        inverse = inverse_cells(cell)
         fractional = positions @ inverse
         sizes = torch.tensor(shape, dtype=cell.dtype, device=cell.device)
         scaled = (fractional - torch.floor(fractional.detach())) * sizes
@@ -194,7 +194,7 @@ class MeshSum(torch.nn.Module):
         :param shape: points of the mesh
         """
         squares = torch.zeros_like(inverse[0, 0])
-        factors = 4 * math.pi * cell_volumes(inverse.unsqueeze(0))[0]
+        factors = 4 * math.pi * cell_volumes(inverse)
         factors = factors * float(shape[0] * shape[1] * shape[2])
         metric = 4 * math.pi**2 * inverse.T @ inverse
         waves: list[torch.Tensor] = []

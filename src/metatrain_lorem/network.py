@@ -92,7 +92,6 @@ class Network(torch.nn.Module):
         self.max_degree = max_degree
         self.num_features = d
         self.num_spherical_features = c
-        self.num_density = (max_degree + 1) ** 2 * num_radial
         self.num_stages = 1 + num_message_passing + int(long_range)
 
         self.radial = RadialBasis(cutoff, num_radial, reference=accuracy == 0.0)
@@ -193,7 +192,7 @@ class Network(torch.nn.Module):
         """
         scalar_table, table = self.expansion.tables(rows, self.species.weight)
         sizes = [2 * degree + 1 for degree in range(self.max_degree + 1)]
-        size = chunk_size(distances, self.num_density, 1_000_000)
+        size = chunk_size(distances, sum(sizes) * self.expansion.num_radial, 1_000_000)
         sums: list[torch.Tensor] = []
         spherical: list[torch.Tensor] = []
         for of_vectors, of_distances, pairs in zip(

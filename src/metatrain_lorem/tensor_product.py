@@ -10,10 +10,6 @@ from .initialization import truncated_normal_
 from .spherical import degrees_of_components
 
 
-# Numbers that stay in the cache of a CPU core
-NUM_CACHED = 2**21
-
-
 def clebsch_gordan(max_degree1: int, max_degree2: int, max_degree3: int) -> torch.Tensor:
     r"""Real Clebsch-Gordan coefficients :math:`C^{l_3 m_3}_{l_1 m_1 l_2 m_2}`.
 
@@ -162,11 +158,6 @@ class TensorProduct(torch.nn.Module):
             (_outer(a_even, b_even), _outer(a_odd, b_odd)),
             (_outer(a_even, b_odd), _outer(a_odd, b_even)),
         )
-
-    def _split(
-        self, components: torch.Tensor, even: torch.Tensor, odd: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return components.index_select(2, even), components.index_select(2, odd)
 
     def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Coefficients times path weights, for products of equal and opposite parity.
