@@ -6,7 +6,8 @@
     python benchmarks/table2.py --realistic
     python benchmarks/table2.py --compile 64     # torch.compile, a minute for each model
 
-Neighbor lists are made beforehand. `eager` and `script` lay out neighbors and choose
+Neighbor lists are made beforehand. `eager` and `script`, which is what an exported file
+holds, lay out neighbors and choose
 k-vectors in each call; `compiled` and, on a GPU, `captured` (a CUDA graph) do so once, as
 lorem-jax does when it makes its batch. Forces of all of them are compared. Each time is the
 median of at least ten calls after three that do not count; each row runs both codes one
@@ -35,6 +36,8 @@ from measure import (
     write_results,
 )
 from structures import PAPER, crystal, realistic
+
+from metatrain_lorem.fixed_tables import with_fixed_tables
 
 
 KINDS = ("sr", "lr")
@@ -102,7 +105,9 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
         variants: dict[str, Callable[[], Callable[[], Result]]] = {
             "eager": lambda eager=eager: eager,
             "script": lambda m=model: partial(
-                energy_and_forces, torch.jit.script(m), graph
+                energy_and_forces,
+                torch.jit.script(with_fixed_tables(m, sorted(set(atoms.numbers.tolist())))),
+                graph,
             ),
         }
         if len(atoms) <= arguments.compile:

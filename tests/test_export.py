@@ -27,6 +27,8 @@ from metatomic.torch import (
 )
 from systems import crystal, molecule
 
+from metatrain_lorem import fixed_tables
+
 
 @pytest.mark.parametrize("num_message_passing", [0, 2])
 @pytest.mark.parametrize("enable", [True, False])
@@ -125,6 +127,32 @@ def test_export_in_float32():
     # float32 resolves energies of -2e3 eV to 1e-4 eV.
     torch.testing.assert_close(
         energy.flatten().double(), expected, rtol=2e-7, atol=0, check_dtype=False
+    )
+
+
+def test_trains_on_after_export():
+    """Exported weights stay as they were, with the tables made from them."""
+    model = fit(make_model())
+    before = energies_of(model, molecule())
+    exported = model.export()
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.mul_(1.1)
+    after = energies_of(model, molecule())
+    assert float((after - before).abs()) > 1e-3
+    torch.testing.assert_close(energies_of(exported, molecule()), before)
+
+
+def test_many_species(monkeypatch):
+    """Tables of pairs of species are not kept for too many of them."""
+    model = fit(make_model())
+    small = model.export()
+    monkeypatch.setattr(fixed_tables, "MAX_FIXED_SPECIES", len(TYPES) - 1)
+    large = model.export()
+    assert small.module.network.expansion.fixed_rows.numel() > 0
+    assert large.module.network.expansion.fixed_rows.numel() == 0
+    torch.testing.assert_close(
+        energies_of(small, crystal()), energies_of(large, crystal()), rtol=1e-14, atol=0
     )
 
 

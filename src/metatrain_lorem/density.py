@@ -48,27 +48,49 @@ class SpeciesPairExpansion(torch.nn.Module):
         self.to_spherical = linear(
             num_features, (max_degree + 1) * num_spherical_features, bias=False
         )
+        empty = torch.empty(0)
+        self.register_buffer("fixed_rows", empty.to(torch.int64), persistent=False)
+        self.register_buffer("fixed_scalar", empty, persistent=False)
+        self.register_buffer("fixed_spherical", empty, persistent=False)
 
     def tables(
-        self, rows: Neighborhoods, embedding: torch.Tensor
+        self, species_pairs: torch.Tensor, embedding: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """:math:`T W` and :math:`T V_l` of all pairs of species.
+        """:math:`T W` and :math:`T V_l` of pairs of species.
 
-        :param rows: the neighborhoods, sorted by species pair
+        :param species_pairs: atomic numbers of centers and neighbors, ``[T, 2]``
         :param embedding: species embedding, ``[100, e]``
         :return: ``[T, K, d]`` and ``[T, L + 1, K, c]``
         """
-        pairs = embedding[rows.species_pairs].flatten(1)  # [T, 2 e]
+        if self.fixed_rows.numel() > 0:
+            rows = self.fixed_rows[species_pairs[:, 0], species_pairs[:, 1]]
+            return self.fixed_scalar[rows], self.fixed_spherical[rows]
+        pairs = embedding[species_pairs].flatten(1)  # [T, 2 e]
         table = self.coefficients(pairs).reshape(-1, self.num_radial, self.num_features)
         spherical = self.to_spherical(table).unflatten(2, [self.max_degree + 1, -1])
         return self.to_scalar(table), spherical.transpose(1, 2)
+
+    def fix_tables(self, species: list[int], embedding: torch.Tensor) -> None:
+        """Keep the tables from now on, for weights that do not change any more.
+
+        :param species: atomic numbers of all atoms to come
+        :param embedding: species embedding, ``[100, e]``
+        """
+        numbers = torch.tensor(species, device=embedding.device)
+        pairs = torch.cartesian_prod(numbers, numbers)
+        scalar, spherical = self.tables(pairs, embedding)
+        self.fixed_scalar, self.fixed_spherical = scalar.detach(), spherical.detach()
+        rows = torch.full([embedding.shape[0]] * 2, -1, device=embedding.device)
+        rows[pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs), device=embedding.device)
+        self.fixed_rows = rows
 
     def scalars(
         self, sums: torch.Tensor, table: torch.Tensor, rows: Neighborhoods
     ) -> torch.Tensor:
         """``u [G, d]`` from sums of radial functions ``[G, K]``."""
+        tables = table.unbind(0)  # not one by one: the gradient of all is one array
         parts = torch.split(sums, rows.rows_per_pair)
-        parts = [part @ table[t] for t, part in enumerate(parts)]
+        parts = [part @ tables[t] for t, part in enumerate(parts)]
         return torch.cat([sums.new_zeros(0, self.num_features)] + parts)
 
     def spherical(

@@ -100,12 +100,14 @@ def neighbor_vectors(graph: Graph, rows: Neighborhoods, cutoff: float) -> torch.
         radial function vanishes
     :return: vectors from centers to neighbors, ``[G, W, 3]``
     """
-    of_neighbors = graph.positions.index_select(0, rows.neighbors.flatten())
-    of_centers = graph.positions.index_select(0, rows.centers).unsqueeze(1)
+    # Components first in memory: gathers, and their scattered gradients, are faster.
+    positions = graph.positions.t().contiguous()  # [3, N]
+    of_neighbors = positions.index_select(1, rows.neighbors.flatten())
+    of_centers = positions.index_select(1, rows.centers).unsqueeze(2)  # [3, G, 1]
     cells = graph.cells.index_select(0, graph.systems.index_select(0, rows.centers))
-    vectors = of_neighbors.reshape_as(rows.cell_shifts) - of_centers
-    vectors = vectors + torch.bmm(rows.cell_shifts, cells)
-    return torch.where(rows.mask.unsqueeze(2), vectors, 2.0 * cutoff)
+    shifts = torch.bmm(rows.cell_shifts, cells).permute(2, 0, 1)
+    vectors = of_neighbors.reshape_as(shifts) - of_centers + shifts
+    return torch.where(rows.mask, vectors, 2.0 * cutoff).permute(1, 2, 0)
 
 
 def safe_norm(vectors: torch.Tensor) -> torch.Tensor:

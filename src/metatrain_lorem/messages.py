@@ -184,17 +184,10 @@ class SphericalMessages(torch.nn.Module):
         outer = torch.zeros(
             [num_atoms] + list(outer.shape[1:]), dtype=outer.dtype, device=outer.device
         ).index_add(0, rows.centers, outer)
-        outer = outer.transpose(0, 1)  # [c, N, M, M]
-        even = outer.index_select(2, product.even1)
-        odd = outer.index_select(2, product.odd1)
-        return product.contract(
-            product.tables(),
-            (
-                even.index_select(3, product.even2).flatten(2),
-                odd.index_select(3, product.odd2).flatten(2),
-            ),
-            (
-                even.index_select(3, product.odd2).flatten(2),
-                odd.index_select(3, product.even2).flatten(2),
-            ),
-        )
+        outer = outer.transpose(0, 1).index_select(2, product.by_parity1)
+        outer = outer.index_select(3, product.by_parity2)  # [c, N, M, M]
+        even, odd = torch.split(outer, product.parities1, 2)
+        even_even, even_odd = torch.split(even, product.parities2, 3)
+        odd_even, odd_odd = torch.split(odd, product.parities2, 3)
+        outers = [even_even, odd_odd, even_odd, odd_even]
+        return product.contract(product.tables(), [part.flatten(2) for part in outers])

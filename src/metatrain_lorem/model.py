@@ -25,6 +25,7 @@ from metatrain.utils.metadata import merge_metadata
 from . import checkpoints
 from .added_types import with_atomic_types
 from .documentation import ModelHypers
+from .fixed_tables import with_fixed_tables
 from .hypers import network_arguments
 from .network import Network
 from .outputs import add_matching_blocks, atom_map, select_and_sum
@@ -318,7 +319,8 @@ class LOREM(ModelInterface[ModelHypers]):
             dtype=dtype_to_str(dtype),
         )
         metadata = merge_metadata(self.metadata, metadata)
-        return AtomisticModel(self.eval(), metadata, capabilities)
+        model = with_fixed_tables(self, self.atomic_types)
+        return AtomisticModel(model, metadata, capabilities)
 
 
 def _constructor_arguments(checkpoint: dict[str, Any]) -> dict[str, Any]:

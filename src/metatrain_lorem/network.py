@@ -190,7 +190,7 @@ class Network(torch.nn.Module):
         :param distances: their lengths ``[G, W]``
         :return: ``u [G, d]`` and ``x [G, M, c]``, see :class:`.SpeciesPairExpansion`
         """
-        scalar_table, table = self.expansion.tables(rows, self.species.weight)
+        scalar_table, table = self.expansion.tables(rows.species_pairs, self.species.weight)
         sizes = [2 * degree + 1 for degree in range(self.max_degree + 1)]
         size = chunk_size(distances, sum(sizes) * self.expansion.num_radial, 1_000_000)
         sums: list[torch.Tensor] = []

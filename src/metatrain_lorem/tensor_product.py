@@ -106,34 +106,41 @@ class TensorProduct(torch.nn.Module):
         coefficients = clebsch_gordan(max_degree1, max_degree2, max_degree3)
 
         degrees = [degrees_of_components(degree) for degree in max_degrees]
-        even = [torch.nonzero(d % 2 == 0).flatten() for d in degrees]
-        odd = [torch.nonzero(d % 2 == 1).flatten() for d in degrees]
         paths = (
             degrees[0][:, None, None] * num_degrees[1] + degrees[1][:, None]
         ) * num_degrees[2] + degrees[2]
-
-        # Outputs of the products of equal and of opposite parities.
-        outputs = [odd[2], even[2]] if pseudo else [even[2], odd[2]]
+        even = [torch.nonzero(d % 2 == 0).flatten() for d in degrees]
+        odd = [torch.nonzero(d % 2 == 1).flatten() for d in degrees]
+        equal, opposite = (odd[2], even[2]) if pseudo else (even[2], odd[2])
         blocks = [
-            [(even[0], even[1]), (odd[0], odd[1])],
-            [(even[0], odd[1]), (odd[0], even[1])],
+            (even[0], even[1], equal),
+            (odd[0], odd[1], equal),
+            (even[0], odd[1], opposite),
+            (odd[0], even[1], opposite),
         ]
-        for name, components, pairs in zip(("same", "mixed"), outputs, blocks, strict=True):
-            for values, target in ((coefficients, "coefficients"), (paths, "paths")):
-                flat = [
-                    values[first][:, second][:, :, components].flatten(0, 1)
-                    for first, second in pairs
-                ]
-                self.register_buffer(f"{name}_{target}", torch.cat(flat), persistent=False)
-        for i in range(2):
-            self.register_buffer(f"even{i + 1}", even[i], persistent=False)
-            self.register_buffer(f"odd{i + 1}", odd[i], persistent=False)
-        order = torch.argsort(torch.cat(outputs))
-        self.register_buffer("order", order, persistent=False)
+        self.shapes = [[len(i) * len(j), len(k)] for i, j, k in blocks]
+        blocks = [(i[:, None, None], j[:, None], k) for i, j, k in blocks]
+        flat = torch.cat([coefficients[block].flatten() for block in blocks])
+        flat_paths = torch.cat([paths[block].flatten() for block in blocks])
+        entries = torch.nonzero(flat).flatten()
+        self.num_entries = len(flat)
+        buffers = {
+            "entries": entries,
+            "coefficients": flat[entries],
+            "paths": flat_paths[entries],
+            "by_parity1": torch.cat([even[0], odd[0]]),
+            "by_parity2": torch.cat([even[1], odd[1]]),
+            "order": torch.argsort(torch.cat([equal, opposite])),
+        }
+        for name, values in buffers.items():
+            self.register_buffer(name, values, persistent=False)
+        self.parities1 = [len(even[0]), len(odd[0])]
+        self.parities2 = [len(even[1]), len(odd[1])]
 
         self.weight = torch.nn.Parameter(
             _initial_path_weights(num_degrees, num_channels, pseudo)
         )
+        self.register_buffer("fixed_tables", torch.empty(0), persistent=False)
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
@@ -147,63 +154,67 @@ class TensorProduct(torch.nn.Module):
         return torch.cat(parts)
 
     def _products(
-        self, tables: tuple[torch.Tensor, torch.Tensor], a: torch.Tensor, b: torch.Tensor
+        self, tables: list[torch.Tensor], a: torch.Tensor, b: torch.Tensor
     ) -> torch.Tensor:
         """Products with tables that were made before."""
-        a, b = a.permute(2, 0, 1), b.permute(2, 0, 1)  # [c, N, M]
-        a_even, a_odd = a.index_select(2, self.even1), a.index_select(2, self.odd1)
-        b_even, b_odd = b.index_select(2, self.even2), b.index_select(2, self.odd2)
+        a = a.permute(2, 0, 1).index_select(2, self.by_parity1)  # [c, N, M1]
+        b = b.permute(2, 0, 1).index_select(2, self.by_parity2)
+        a_even, a_odd = torch.split(a, self.parities1, 2)
+        b_even, b_odd = torch.split(b, self.parities2, 2)
         return self.contract(
             tables,
-            (_outer(a_even, b_even), _outer(a_odd, b_odd)),
-            (_outer(a_even, b_odd), _outer(a_odd, b_even)),
+            [
+                _outer(a_even, b_even),
+                _outer(a_odd, b_odd),
+                _outer(a_even, b_odd),
+                _outer(a_odd, b_even),
+            ],
         )
 
-    def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Coefficients times path weights, for products of equal and opposite parity.
+    def tables(self) -> list[torch.Tensor]:
+        """Coefficients times path weights.
 
-        :return: each ``[c, pairs, M3 of one parity]``
+        :return: one table for each block of :meth:`contract`, ``[c, pairs, M3 of one
+            parity]``
         """
-        return (
-            self._table(self.same_coefficients, self.same_paths),
-            self._table(self.mixed_coefficients, self.mixed_paths),
-        )
+        tables = self.fixed_tables
+        if tables.numel() == 0:
+            tables = self._flat_tables()
+        sizes = [num_pairs * num_outputs for num_pairs, num_outputs in self.shapes]
+        parts = torch.split(tables, sizes, 1)
+        return [part.unflatten(1, self.shapes[i]) for i, part in enumerate(parts)]
+
+    def fix_tables(self) -> None:
+        """Keep the tables from now on, for weights that do not change any more."""
+        self.fixed_tables = self._flat_tables().detach()
+
+    def _flat_tables(self) -> torch.Tensor:
+        """``[c, entries of all tables]``; one entry in eight differs from zero."""
+        weights = self.weight.flatten(0, 2).t().index_select(1, self.paths)
+        tables = weights.new_zeros(self.num_channels, self.num_entries)
+        values = weights * self.coefficients.to(weights.dtype)
+        return tables.index_copy_(1, self.entries, values)
 
     def contract(
-        self,
-        tables: tuple[torch.Tensor, torch.Tensor],
-        same: tuple[torch.Tensor, torch.Tensor],
-        mixed: tuple[torch.Tensor, torch.Tensor],
+        self, tables: list[torch.Tensor], outers: list[torch.Tensor]
     ) -> torch.Tensor:
         """Contract outer products of components with the weighted coefficients.
 
         :param tables: result of :meth:`tables`
-        :param same: products of components of equal parity, even x even and odd x odd,
-            each ``[c, N, pairs]``
-        :param mixed: products of opposite parity, even x odd and odd x even
+        :param outers: products of components even x even, odd x odd, even x odd, and odd x
+            even, each ``[c, N, pairs]``
         :return: ``[N, M3, c]``
         """
-        products = [_contract_two(tables[0], same), _contract_two(tables[1], mixed)]
-        return torch.cat(products, dim=2).index_select(2, self.order).permute(1, 2, 0)
-
-    def _table(self, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
-        weights = self.weight.flatten(0, 2).t().index_select(1, paths.flatten())
-        return coefficients.to(weights.dtype) * weights.unflatten(1, coefficients.shape)
+        equal = torch.baddbmm(torch.bmm(outers[0], tables[0]), outers[1], tables[1])
+        opposite = torch.baddbmm(torch.bmm(outers[2], tables[2]), outers[3], tables[3])
+        products = torch.cat([equal, opposite], dim=2).index_select(2, self.order)
+        return products.permute(1, 2, 0)
 
 
 def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """``[c, N, A], [c, N, B] -> [c, N, A * B]``, as matrix products for their speed."""
     product = torch.bmm(a.flatten(0, 1).unsqueeze(2), b.flatten(0, 1).unsqueeze(1))
     return product.reshape(a.shape[0], a.shape[1], a.shape[2] * b.shape[2])
-
-
-def _contract_two(
-    table: torch.Tensor, outers: tuple[torch.Tensor, torch.Tensor]
-) -> torch.Tensor:
-    """``[c, A + B, M] x ([c, N, A], [c, N, B]) -> [c, N, M]``"""
-    split = outers[0].shape[2]
-    first = torch.bmm(outers[0], table[:, :split])
-    return torch.baddbmm(first, outers[1], table[:, split:])
 
 
 def _initial_path_weights(
