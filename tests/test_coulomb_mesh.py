@@ -60,8 +60,10 @@ def test_derivatives():
     shape = mesh.shape(system.cell, 3)
     mesh = torch.jit.script(mesh)
     inputs = [x.clone().requires_grad_(True) for x in system[:3]] + [shape]
-    assert torch.autograd.gradcheck(mesh, inputs, atol=1e-6, rtol=1e-5)
-    assert torch.autograd.gradgradcheck(mesh, inputs, atol=1e-6, rtol=1e-5)
+    # The last bits of a Fourier transform depend on where its array lies in memory.
+    tolerances = {"atol": 1e-6, "rtol": 1e-5, "nondet_tol": 1e-12}
+    assert torch.autograd.gradcheck(mesh, inputs, **tolerances)
+    assert torch.autograd.gradgradcheck(mesh, inputs, **tolerances)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -1,5 +1,7 @@
 """Pieces of large arrays that stay in the cache of a CPU core."""
 
+import math
+
 import torch
 
 
@@ -11,9 +13,11 @@ def chunk_size(values: torch.Tensor, width: int, limit: int) -> int:
 
     :param values: first axis is cut into pieces
     :param width: size of the working arrays for each row
-    :param limit: size that stays in the cache, in the same unit; rounded up to a row
+    :param limit: size that stays in the cache, in the same unit; pieces are about equal
+        and have one row at least
     """
     num_rows = max(values.shape[0], 1)
     if values.is_cuda:
         return num_rows
-    return min(num_rows, limit // max(width, 1) + 1)
+    num_chunks = min(max(math.ceil(num_rows * width / limit), 1), num_rows)
+    return math.ceil(num_rows / num_chunks)

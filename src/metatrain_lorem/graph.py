@@ -54,7 +54,7 @@ def gather_neighborhoods(graph: Graph) -> Neighborhoods:
     num_atoms, num_pairs = graph.positions.shape[0], graph.centers.shape[0]
     species = graph.species.to(torch.int64)
     species_of_pair = species[graph.centers] * 65536 + species[graph.neighbors]
-    keys, order = torch.sort(species_of_pair * num_atoms + graph.centers)
+    keys, order = torch.sort(species_of_pair * num_atoms + graph.centers, stable=True)
     row_keys, row_of_pair, row_sizes = torch.unique_consecutive(
         keys, return_inverse=True, return_counts=True
     )
@@ -77,10 +77,11 @@ def gather_neighborhoods(graph: Graph) -> Neighborhoods:
     mask = torch.zeros(num_rows * width, dtype=torch.bool, device=device)
     mask = mask.index_fill(0, slots, True).reshape(num_rows, width)
     neighbors = centers.repeat_interleave(width)
-    neighbors = neighbors.index_copy(0, slots, graph.neighbors[order])
+    neighbors = neighbors.index_copy(0, slots, graph.neighbors.index_select(0, order))
     neighbors = neighbors.reshape(num_rows, width)
     shifts = torch.zeros(num_rows * width, 3, dtype=graph.cells.dtype, device=device)
-    shifts = shifts.index_copy(0, slots, graph.cell_shifts[order].to(shifts.dtype))
+    cell_shifts = graph.cell_shifts.index_select(0, order).to(shifts.dtype)
+    shifts = shifts.index_copy(0, slots, cell_shifts)
     return Neighborhoods(
         mask=mask,
         neighbors=neighbors,

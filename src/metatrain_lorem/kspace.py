@@ -242,13 +242,11 @@ def kernels(
     below = inside.unsqueeze(2) & (-axis >= low[:, :, 2:]) & (axis > 0)
     # Along the third axis itself, one of n3 and -n3; and never k = 0.
     is_plane = (planes != 0).any(1).unsqueeze(1)
-    results: list[torch.Tensor] = []
-    for k_squared, used in [
-        (squares + mixed, above & (is_plane | (axis > 0))),
-        (squares - mixed, below & is_plane),
-    ]:
-        used = used & (k_squared.detach() <= bounds[:, None, :1])
-        k_squared = torch.where(used, k_squared, 1.0)
-        kernel = torch.exp(-0.5 * smearing**2 * k_squared) / k_squared
-        results.append(kernel * used * (8 * math.pi / volumes)[:, None, None])
-    return results[0], results[1]
+    used = torch.stack([above & (is_plane | (axis > 0)), below & is_plane], dim=1)
+    k_squared = torch.stack([squares + mixed, squares - mixed], dim=1)  # [B, 2, p, T/2]
+    used = used & (k_squared.detach() <= bounds[:, None, None, :1])
+    k_squared = torch.where(used, k_squared, 1.0)
+    results = torch.exp(-0.5 * smearing**2 * k_squared) / k_squared
+    results = results * used * (8 * math.pi / volumes)[:, None, None, None]
+    above, below = results.unbind(1)
+    return above, below

@@ -220,7 +220,7 @@ class Network(torch.nn.Module):
 
         :return: ``[G, M, K]``
         """
-        size = chunk_size(distances, distances.shape[1], 8_000)
+        size = chunk_size(distances, distances.shape[1], 8_400)
         parts: list[torch.Tensor] = []
         for of_vectors, of_distances in zip(
             torch.split(vectors, size), torch.split(distances, size)

@@ -145,7 +145,7 @@ class TensorProduct(torch.nn.Module):
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
         tables = self.tables()
-        size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2], 2_000_000)
+        size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2], 2_200_000)
         if a.shape[0] <= size:
             return self._products(tables, a, b)
         parts: list[torch.Tensor] = []

@@ -197,7 +197,8 @@ class Trainer(TrainerInterface[TrainerHypers]):
 
         :return: norm of the gradients before clipping, the same in all processes
         """
-        parameters = [p for p in run.model.parameters() if p.requires_grad]
+        groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
+        parameters = [parameter for group in groups for parameter in group["params"]]
         if run.process.distributed or not loss.requires_grad:
             # Processes wait for the gradient of every parameter, used or not; and a
             # batch may hold structures without any targets.
@@ -210,9 +211,9 @@ class Trainer(TrainerInterface[TrainerHypers]):
         if self.hypers["grad_clip_value"] is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.hypers["grad_clip_value"])
         if math.isfinite(norm):
+            for group in groups:
+                group["lr"] = rate
             for optimizer in run.optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
                 optimizer.step()
         return norm
 
