@@ -7,11 +7,11 @@
     python benchmarks/table2.py --compile 64     # torch.compile, a minute for each model
 
 Neighbor lists are made beforehand. `eager` and `script`, which is what an exported file
-holds, lay out neighbors and choose
-k-vectors in each call; `compiled` and, on a GPU, `captured` (a CUDA graph) do so once, as
-lorem-jax does when it makes its batch. Forces of all of them are compared. Each time is the
-median of at least ten calls after three that do not count; each row runs both codes one
-after the other, in processes of their own for the sake of their memory.
+holds, lay out neighbors and choose k-vectors in each call; `compiled` and, on a GPU,
+`captured` (a CUDA graph) do so once, as lorem-jax does when it makes its batch. Forces of
+all of them are compared. Each time is the median of at least ten calls after three that do
+not count; each row runs both codes one after the other, in processes of their own for the
+sake of their memory.
 """
 
 import argparse

@@ -103,12 +103,7 @@ class TensorProduct(torch.nn.Module):
         self.num_channels = num_channels
         max_degrees = [max_degree1, max_degree2, max_degree3]
         num_degrees = [degree + 1 for degree in max_degrees]
-        coefficients = clebsch_gordan(max_degree1, max_degree2, max_degree3)
-
         degrees = [degrees_of_components(degree) for degree in max_degrees]
-        paths = (
-            degrees[0][:, None, None] * num_degrees[1] + degrees[1][:, None]
-        ) * num_degrees[2] + degrees[2]
         even = [torch.nonzero(d % 2 == 0).flatten() for d in degrees]
         odd = [torch.nonzero(d % 2 == 1).flatten() for d in degrees]
         equal, opposite = (odd[2], even[2]) if pseudo else (even[2], odd[2])
@@ -119,15 +114,17 @@ class TensorProduct(torch.nn.Module):
             (odd[0], even[1], opposite),
         ]
         self.shapes = [[len(i) * len(j), len(k)] for i, j, k in blocks]
-        blocks = [(i[:, None, None], j[:, None], k) for i, j, k in blocks]
-        flat = torch.cat([coefficients[block].flatten() for block in blocks])
-        flat_paths = torch.cat([paths[block].flatten() for block in blocks])
-        entries = torch.nonzero(flat).flatten()
-        self.num_entries = len(flat)
+
+        # The tables of all blocks, one after the other: components of each entry.
+        components = torch.cat([torch.cartesian_prod(*block) for block in blocks])
+        coefficients = clebsch_gordan(*max_degrees)[components.unbind(1)]
+        self.num_entries = len(coefficients)
+        nonzero = torch.nonzero(coefficients).flatten()
+        l1, l2, l3 = (d[components[nonzero, i]] for i, d in enumerate(degrees))
         buffers = {
-            "entries": entries,
-            "coefficients": flat[entries],
-            "paths": flat_paths[entries],
+            "nonzero": nonzero,
+            "coefficients": coefficients[nonzero],
+            "paths": (l1 * num_degrees[1] + l2) * num_degrees[2] + l3,
             "by_parity1": torch.cat([even[0], odd[0]]),
             "by_parity2": torch.cat([even[1], odd[1]]),
             "order": torch.argsort(torch.cat([equal, opposite])),
@@ -193,7 +190,7 @@ class TensorProduct(torch.nn.Module):
         weights = self.weight.flatten(0, 2).t().index_select(1, self.paths)
         tables = weights.new_zeros(self.num_channels, self.num_entries)
         values = weights * self.coefficients.to(weights.dtype)
-        return tables.index_copy_(1, self.entries, values)
+        return tables.index_copy_(1, self.nonzero, values)
 
     def contract(
         self, tables: list[torch.Tensor], outers: list[torch.Tensor]
