@@ -116,3 +116,15 @@ def safe_norm(vectors: torch.Tensor) -> torch.Tensor:
     squared = (vectors * vectors).sum(-1)
     is_zero = squared == 0
     return torch.where(is_zero, squared, torch.where(is_zero, 1.0, squared).sqrt())
+
+
+def sum_rows(values: torch.Tensor, index: torch.Tensor, num_sums: int) -> torch.Tensor:
+    """Sum the rows of each index, such as all neighborhoods of an atom.
+
+    :param values: ``[G, ...]``
+    :param index: ``[G]``, each below ``num_sums``
+    :return: ``[num_sums, ...]``, zero where there are no rows
+    """
+    shape = [num_sums] + list(values.shape[1:])
+    zeros = torch.zeros(shape, dtype=values.dtype, device=values.device)
+    return zeros.index_add(0, index, values)

@@ -2,7 +2,7 @@
 
 import torch
 
-from .graph import Neighborhoods
+from .graph import Neighborhoods, sum_rows
 from .initialization import linear, mlp
 from .spherical import DegreeNorms, degrees_of_components
 from .tensor_product import DegreeLinear, TensorProduct
@@ -101,8 +101,8 @@ class Messages(torch.nn.Module):
         table = self.coefficients.second_layer()  # [K, d, d + 1]
         scalar_table = torch.einsum("khe,gh->gke", table, self.to_scalar.weight)
         sums = torch.bmm(radial, hidden).flatten(1)
-        inputs = torch.zeros_like(scalars).index_add(
-            0, rows.centers, sums @ scalar_table.flatten(1).t()
+        inputs = sum_rows(
+            sums @ scalar_table.flatten(1).t(), rows.centers, scalars.shape[0]
         )
         scalars = self.update(scalars, inputs)
         if self.spherical is not None:
@@ -177,13 +177,9 @@ class SphericalMessages(torch.nn.Module):
     ) -> torch.Tensor:
         """Coupled ``sum_j filter_ij x x_j``; ``filters [G, W, M, c] -> [N, M, c]``"""
         product = self.message_product
-        num_atoms = spherical.shape[0]
         a = filters.permute(0, 3, 2, 1)  # [G, c, M, W]
         b = spherical[rows.neighbors].permute(0, 3, 1, 2)  # [G, c, W, M]
-        outer = a @ b  # [G, c, M, M]
-        outer = torch.zeros(
-            [num_atoms] + list(outer.shape[1:]), dtype=outer.dtype, device=outer.device
-        ).index_add(0, rows.centers, outer)
+        outer = sum_rows(a @ b, rows.centers, spherical.shape[0])  # [N, c, M, M]
         outer = outer.transpose(0, 1).index_select(2, product.by_parity1)
         outer = outer.index_select(3, product.by_parity2)  # [c, N, M, M]
         even, odd = torch.split(outer, product.parities1, 2)

@@ -15,6 +15,7 @@ from .graph import (
     gather_neighborhoods,
     neighbor_vectors,
     safe_norm,
+    sum_rows,
 )
 from .initialization import linear
 from .long_range import LongRange
@@ -229,10 +230,3 @@ class Network(torch.nn.Module):
             harmonics = self.harmonics(of_vectors, of_distances)  # [rows, M, W]
             parts.append(torch.bmm(harmonics, radial.transpose(1, 2)))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def sum_rows(values: torch.Tensor, centers: torch.Tensor, num_atoms: int) -> torch.Tensor:
-    """Sum the neighborhoods of each atom, ``[G, ...] -> [N, ...]``."""
-    shape = [num_atoms] + list(values.shape[1:])
-    zeros = torch.zeros(shape, dtype=values.dtype, device=values.device)
-    return zeros.index_add(0, centers, values)

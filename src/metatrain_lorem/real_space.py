@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .graph import Neighborhoods
+from .graph import Neighborhoods, sum_rows
 from .open_systems import not_too_close
 
 
@@ -33,15 +33,13 @@ def within_cutoff(
     if num_atoms * num_atoms <= 4 * kernel.numel():
         # Many pairs of few atoms: add up their kernels before charges come in.
         pairs = rows.centers.unsqueeze(1) * num_atoms + rows.neighbors
-        matrix = torch.zeros(
-            num_atoms * num_atoms, dtype=kernel.dtype, device=kernel.device
-        ).index_add(0, pairs.flatten(), kernel.flatten())
+        matrix = sum_rows(kernel.flatten(), pairs.flatten(), num_atoms * num_atoms)
         return matrix.reshape(num_atoms, num_atoms) @ charges
     neighbor_charges = charges.index_select(0, rows.neighbors.flatten()).reshape(
         distances.shape[0], distances.shape[1], charges.shape[1]
     )
     sums = torch.bmm(kernel.unsqueeze(1), neighbor_charges).squeeze(1)
-    return torch.zeros_like(charges).index_add(0, rows.centers, sums)
+    return sum_rows(sums, rows.centers, num_atoms)
 
 
 def self_and_background(
@@ -54,11 +52,6 @@ def self_and_background(
     :param volumes: ``[S]``
     :return: ``[N, C]``
     """
-    totals = torch.zeros(
-        volumes.shape[0],
-        charges.shape[1],
-        dtype=charges.dtype,
-        device=charges.device,
-    ).index_add(0, systems, charges)
+    totals = sum_rows(charges, systems, volumes.shape[0])
     background = 2 * math.pi * smearing**2 * totals / volumes.unsqueeze(1)
     return -math.sqrt(2 / math.pi) / smearing * charges - background[systems]

@@ -5,6 +5,7 @@ import math
 import torch
 
 from .cells import cell_volumes
+from .graph import sum_rows
 
 
 def slab_gap(accuracy: float) -> float:
@@ -87,14 +88,12 @@ def slab_correction(
     z = (positions * normals[systems]).sum(1)
     # Only differences of z matter; measure from the mean to keep the squares small.
     ones = torch.ones_like(z)
-    counts = torch.zeros_like(is_slab).index_add(0, systems, ones).clamp(min=1)
-    mean = torch.zeros_like(is_slab).index_add(0, systems, z.detach()) / counts
+    counts = sum_rows(ones, systems, num_systems).clamp(min=1)
+    mean = sum_rows(z.detach(), systems, num_systems) / counts
     z = (z - mean[systems]).unsqueeze(1)
 
     moments = torch.stack([charges, charges * z, charges * z * z], dim=1)  # [N, 3, C]
-    sums = torch.zeros(
-        num_systems, 3, charges.shape[1], dtype=charges.dtype, device=charges.device
-    ).index_add(0, systems, moments)
+    sums = sum_rows(moments, systems, num_systems)
     total, first, second = torch.unbind(sums[systems], dim=1)
     areas = torch.linalg.vector_norm(plane_products(cells, pbc), dim=1)
     heights = (volumes / areas).detach()[systems].unsqueeze(1)
