@@ -8,9 +8,6 @@ import torch
 def chunk_size(values: torch.Tensor, width: int, limit: int) -> int:
     """Rows to treat at once, one at least; on a GPU, all of them.
 
-    Cut inputs with ``torch.split`` by this size: the gradient of all pieces is one array,
-    where that of each slice would be a whole one.
-
     :param values: first axis is cut into pieces
     :param width: size of the working arrays for each row
     :param limit: size that stays in the cache, in the same unit; pieces are about equal
@@ -21,3 +18,18 @@ def chunk_size(values: torch.Tensor, width: int, limit: int) -> int:
         return num_rows
     num_chunks = min(max(math.ceil(num_rows * width / limit), 1), num_rows)
     return math.ceil(num_rows / num_chunks)
+
+
+def cut(values: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """Pieces of ``size`` rows.
+
+    The gradient of all pieces is one array, where that of each slice would be a whole one.
+    """
+    if values.shape[0] <= size:
+        return [values]
+    return list(torch.split(values, size))
+
+
+def join(pieces: list[torch.Tensor]) -> torch.Tensor:
+    """All rows of the pieces; a single piece is not copied."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)

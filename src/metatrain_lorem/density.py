@@ -65,6 +65,12 @@ class SpeciesPairExpansion(torch.nn.Module):
         if self.fixed_rows.numel() > 0:
             rows = self.fixed_rows[species_pairs[:, 0], species_pairs[:, 1]]
             return self.fixed_scalar[rows], self.fixed_spherical[rows]
+        return self._new_tables(species_pairs, embedding)
+
+    def _new_tables(
+        self, species_pairs: torch.Tensor, embedding: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Result of :meth:`tables`, from the weights."""
         pairs = embedding[species_pairs].flatten(1)  # [T, 2 e]
         table = self.coefficients(pairs).reshape(-1, self.num_radial, self.num_features)
         spherical = self.to_spherical(table).unflatten(2, [self.max_degree + 1, -1])
@@ -78,7 +84,7 @@ class SpeciesPairExpansion(torch.nn.Module):
         """
         numbers = torch.tensor(species, device=embedding.device)
         pairs = torch.cartesian_prod(numbers, numbers)
-        scalar, spherical = self.tables(pairs, embedding)
+        scalar, spherical = self._new_tables(pairs, embedding)
         self.fixed_scalar, self.fixed_spherical = scalar.detach(), spherical.detach()
         rows = torch.full([embedding.shape[0]] * 2, -1, device=embedding.device)
         rows[pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs), device=embedding.device)

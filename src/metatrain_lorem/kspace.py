@@ -246,7 +246,7 @@ def kernels(
     k_squared = torch.stack([squares + mixed, squares - mixed], dim=1)  # [B, 2, p, T/2]
     used = used & (k_squared.detach() <= bounds[:, None, None, :1])
     k_squared = torch.where(used, k_squared, 1.0)
-    results = torch.exp(-0.5 * smearing**2 * k_squared) / k_squared
-    results = results * used * (8 * math.pi / volumes)[:, None, None, None]
-    above, below = results.unbind(1)
-    return above, below
+    factors = torch.exp(-0.5 * smearing**2 * k_squared) / k_squared
+    factors = factors * used * (8 * math.pi / volumes)[:, None, None, None]
+    plus, minus = factors.unbind(1)
+    return plus, minus

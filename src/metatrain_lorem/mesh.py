@@ -98,7 +98,7 @@ class MeshSum(torch.nn.Module):
         xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
 
         kernel = self.kernel(inverse, shape)
-        # Beyond 32 MB, arrays are made of new memory pages each time.
+        # Well below 32 MB, from where on arrays are made of new memory pages each time.
         bytes_of_column = self.num_points(shape) * charges.element_size()
         columns = chunk_size(charges.t(), bytes_of_column, 16_000_000)
         columns = max(1, min(columns, self.memory // (8 * bytes_of_column)))

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 
 import torch
 
-from .chunks import chunk_size
+from .chunks import chunk_size, cut, join
 from .density import SpeciesPairExpansion
 from .graph import (
     Graph,
@@ -197,17 +197,15 @@ class Network(torch.nn.Module):
         sums: list[torch.Tensor] = []
         spherical: list[torch.Tensor] = []
         for of_vectors, of_distances, pairs in zip(
-            torch.split(vectors, size),
-            torch.split(distances, size),
-            torch.split(rows.pair_of_row, size),
+            cut(vectors, size), cut(distances, size), cut(rows.pair_of_row, size)
         ):
             density = self.neighbor_density(of_vectors, of_distances)
             degrees = torch.split(density, sizes, 1)
             sums.append(degrees[0].squeeze(1))  # Y_00 = 1
             spherical.append(self.expansion.spherical(degrees, table, pairs))
         return (
-            self.expansion.scalars(torch.cat(sums), scalar_table, rows),
-            torch.cat(spherical),
+            self.expansion.scalars(join(sums), scalar_table, rows),
+            join(spherical),
         )
 
     def neighbor_density(
@@ -223,10 +221,8 @@ class Network(torch.nn.Module):
         """
         size = chunk_size(distances, distances.shape[1], 8_400)
         parts: list[torch.Tensor] = []
-        for of_vectors, of_distances in zip(
-            torch.split(vectors, size), torch.split(distances, size)
-        ):
+        for of_vectors, of_distances in zip(cut(vectors, size), cut(distances, size)):
             radial = self.radial(of_distances)  # [rows, K, W]
             harmonics = self.harmonics(of_vectors, of_distances)  # [rows, M, W]
             parts.append(torch.bmm(harmonics, radial.transpose(1, 2)))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return join(parts)

@@ -5,7 +5,7 @@ import math
 import torch
 from e3nn.o3 import wigner_3j
 
-from .chunks import chunk_size
+from .chunks import chunk_size, cut, join
 from .initialization import truncated_normal_
 from .spherical import degrees_of_components
 
@@ -114,11 +114,11 @@ class TensorProduct(torch.nn.Module):
             (odd[0], even[1], opposite),
         ]
         self.shapes = [[len(i) * len(j), len(k)] for i, j, k in blocks]
+        self.sizes = [num_pairs * num_outputs for num_pairs, num_outputs in self.shapes]
 
         # The tables of all blocks, one after the other: components of each entry.
         components = torch.cat([torch.cartesian_prod(*block) for block in blocks])
         coefficients = clebsch_gordan(*max_degrees)[components.unbind(1)]
-        self.num_entries = len(coefficients)
         nonzero = torch.nonzero(coefficients).flatten()
         l1, l2, l3 = (d[components[nonzero, i]] for i, d in enumerate(degrees))
         buffers = {
@@ -143,12 +143,10 @@ class TensorProduct(torch.nn.Module):
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
         tables = self.tables()
         size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2], 2_200_000)
-        if a.shape[0] <= size:
-            return self._products(tables, a, b)
         parts: list[torch.Tensor] = []
-        for of_a, of_b in zip(torch.split(a, size), torch.split(b, size)):
+        for of_a, of_b in zip(cut(a, size), cut(b, size)):
             parts.append(self._products(tables, of_a, of_b))
-        return torch.cat(parts)
+        return join(parts)
 
     def _products(
         self, tables: list[torch.Tensor], a: torch.Tensor, b: torch.Tensor
@@ -177,8 +175,7 @@ class TensorProduct(torch.nn.Module):
         tables = self.fixed_tables
         if tables.numel() == 0:
             tables = self._flat_tables()
-        sizes = [num_pairs * num_outputs for num_pairs, num_outputs in self.shapes]
-        parts = torch.split(tables, sizes, 1)
+        parts = torch.split(tables, self.sizes, 1)
         return [part.unflatten(1, self.shapes[i]) for i, part in enumerate(parts)]
 
     def fix_tables(self) -> None:
@@ -188,7 +185,7 @@ class TensorProduct(torch.nn.Module):
     def _flat_tables(self) -> torch.Tensor:
         """``[c, entries of all tables]``; one entry in eight differs from zero."""
         weights = self.weight.flatten(0, 2).t().index_select(1, self.paths)
-        tables = weights.new_zeros(self.num_channels, self.num_entries)
+        tables = weights.new_zeros(self.num_channels, sum(self.sizes))
         values = weights * self.coefficients.to(weights.dtype)
         return tables.index_copy_(1, self.nonzero, values)
 
