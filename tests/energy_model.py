@@ -61,7 +61,7 @@ class Results(NamedTuple):
 
 def strained(graph: Graph, strains: torch.Tensor) -> Graph:
     """Positions and cells times ``1 + strain``; ``strains [S, 3, 3]``."""
-    factors = torch.eye(3, dtype=strains.dtype) + strains
+    factors = torch.eye(3, dtype=strains.dtype, device=strains.device) + strains
     return graph._replace(
         positions=torch.einsum("na,nab->nb", graph.positions, factors[graph.systems]),
         cells=graph.cells @ factors,

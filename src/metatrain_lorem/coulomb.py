@@ -76,4 +76,4 @@ def coulomb_potentials(
     )
     rows = gather_neighborhoods(graph)
     distances = safe_norm(neighbor_vectors(graph, rows, cutoff))
-    return solver(graph, rows, distances, charges)
+    return solver.to(positions.device)(graph, rows, distances, charges)

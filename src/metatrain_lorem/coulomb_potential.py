@@ -3,7 +3,7 @@
 import torch
 
 from .cells import cell_volumes
-from .graph import Graph, Neighborhoods
+from .graph import Graph, Neighborhoods, sum_rows
 from .kspace import ReciprocalSum
 from .mesh import MeshSum
 from .open_systems import open_potentials
@@ -113,10 +113,9 @@ class CoulombPotential(torch.nn.Module):
         cells, num_periodic = checked_cells(
             positions, graph.cells, graph.pbc, systems, self.slab_gap
         )
-        num_atoms = torch.bincount(systems, minlength=len(num_periodic)).cpu()
+        num_atoms = sum_rows(torch.ones_like(systems), systems, len(num_periodic)).cpu()
         counts: list[int] = num_atoms.tolist()
         starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
-        cells = cells.cpu()  # many operations on a few numbers
         volumes: list[float] = cell_volumes(cells).tolist()
         radii = [
             self.reciprocal.radius(volume, count) for volume, count in zip(volumes, counts)

@@ -118,6 +118,16 @@ def safe_norm(vectors: torch.Tensor) -> torch.Tensor:
     return torch.where(is_zero, squared, torch.where(is_zero, 1.0, squared).sqrt())
 
 
+def take_rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """``values[index]``, whose gradient is a sum by index without sorting it.
+
+    :param values: ``[N, ...]``
+    :param index: any shape ``[*]``
+    :return: ``[*, ...]``
+    """
+    return values.index_select(0, index.flatten()).unflatten(0, index.shape)
+
+
 def sum_rows(values: torch.Tensor, index: torch.Tensor, num_sums: int) -> torch.Tensor:
     """Sum the rows of each index, such as all neighborhoods of an atom.
 

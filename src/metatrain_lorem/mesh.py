@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .cells import cell_volumes, inverse_cells
 from .chunks import chunk_size
+from .graph import sum_rows, take_rows
 from .splines import BSpline
 
 
@@ -91,10 +92,10 @@ class MeshSum(torch.nn.Module):
         """
         inverse = inverse_cells(cell)
         fractional = positions @ inverse
-        sizes = torch.tensor(shape, dtype=cell.dtype, device=cell.device)
-        scaled = (fractional - torch.floor(fractional.detach())) * sizes
+        fractional = fractional - torch.floor(fractional.detach())
+        scaled = torch.stack([fractional[:, i] * float(shape[i]) for i in range(3)], dim=1)
         slots = block_slots(scaled.detach(), shape, self.block)
-        x, y, z = torch.unbind(self.weights(scaled)[slots], dim=2)  # [K, n, W]
+        x, y, z = torch.unbind(take_rows(self.weights(scaled), slots), dim=2)  # [K, n, W]
         xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
 
         kernel = self.kernel(inverse, shape)
@@ -135,7 +136,7 @@ class MeshSum(torch.nn.Module):
         """
         width = self.block + self.order - 1
         zero = torch.zeros_like(charges[:1])
-        sources = torch.cat([charges, zero])[slots]  # [K, n, C]
+        sources = take_rows(torch.cat([charges, zero]), slots)  # [K, n, C]
         sources = (z.unsqueeze(3) * sources.unsqueeze(2)).flatten(2)  # [K, n, WC]
         windows = torch.bmm(xy.transpose(1, 2), sources)  # [K, WW, WC]
 
@@ -155,8 +156,8 @@ class MeshSum(torch.nn.Module):
 
         values = torch.bmm(xy, windows).reshape(z.shape + (-1,))
         values = (values * z.unsqueeze(3)).sum(2)  # [K, n, C]
-        is_atom = slots < charges.shape[0]
-        return torch.zeros_like(charges).index_copy(0, slots[is_atom], values[is_atom])
+        num_atoms = charges.shape[0]
+        return sum_rows(values.flatten(0, 1), slots.flatten(), num_atoms + 1)[:num_atoms]
 
     def add_margins(self, grid: torch.Tensor, axis: int) -> torch.Tensor:
         """From windows ``[..., k, W, ...]`` to points ``[..., k * block, ...]``.
@@ -231,7 +232,7 @@ def block_slots(scaled: torch.Tensor, shape: list[int], block: int) -> torch.Ten
     blocks = (index[:, 0] * counts[1] + index[:, 1]) * counts[2] + index[:, 2]
     occupied, order = torch.sort(blocks)
     num_blocks = counts[0] * counts[1] * counts[2]
-    sizes = torch.bincount(blocks, minlength=num_blocks)
+    sizes = sum_rows(torch.ones_like(blocks), blocks, num_blocks)
     starts = torch.cumsum(sizes, 0) - sizes
     position = torch.arange(blocks.shape[0], device=scaled.device) - starts[occupied]
     slots = torch.full_like(sizes, blocks.shape[0]).unsqueeze(1)

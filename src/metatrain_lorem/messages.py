@@ -2,7 +2,7 @@
 
 import torch
 
-from .graph import Neighborhoods, sum_rows
+from .graph import Neighborhoods, sum_rows, take_rows
 from .initialization import linear, mlp
 from .spherical import DegreeNorms, degrees_of_components
 from .tensor_product import DegreeLinear, TensorProduct
@@ -31,8 +31,8 @@ class PairCoefficients(torch.nn.Module):
         """Hidden layer of the pairs, ``[G, W, d + 1]``, with a last entry of one."""
         first = self.network[0]
         center, neighbor = torch.chunk(first.weight, 2, dim=1)
-        of_center = (scalars @ center.t() + first.bias)[rows.centers]
-        of_neighbor = (scalars @ neighbor.t())[rows.neighbors]
+        of_center = take_rows(scalars @ center.t() + first.bias, rows.centers)
+        of_neighbor = take_rows(scalars @ neighbor.t(), rows.neighbors)
         hidden = torch.nn.functional.silu(of_center.unsqueeze(1) + of_neighbor)
         return torch.nn.functional.pad(hidden, [0, 1], value=1.0)
 
@@ -178,7 +178,7 @@ class SphericalMessages(torch.nn.Module):
         """Coupled ``sum_j filter_ij x x_j``; ``filters [G, W, M, c] -> [N, M, c]``"""
         product = self.message_product
         a = filters.permute(0, 3, 2, 1)  # [G, c, M, W]
-        b = spherical[rows.neighbors].permute(0, 3, 1, 2)  # [G, c, W, M]
+        b = take_rows(spherical, rows.neighbors).permute(0, 3, 1, 2)  # [G, c, W, M]
         outer = sum_rows(a @ b, rows.centers, spherical.shape[0])  # [N, c, M, M]
         outer = outer.transpose(0, 1).index_select(2, product.by_parity1)
         outer = outer.index_select(3, product.by_parity2)  # [c, N, M, M]

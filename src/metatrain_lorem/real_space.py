@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .graph import Neighborhoods, sum_rows
+from .graph import Neighborhoods, sum_rows, take_rows
 from .open_systems import not_too_close
 
 
@@ -35,9 +35,7 @@ def within_cutoff(
         pairs = rows.centers.unsqueeze(1) * num_atoms + rows.neighbors
         matrix = sum_rows(kernel.flatten(), pairs.flatten(), num_atoms * num_atoms)
         return matrix.reshape(num_atoms, num_atoms) @ charges
-    neighbor_charges = charges.index_select(0, rows.neighbors.flatten()).reshape(
-        distances.shape[0], distances.shape[1], charges.shape[1]
-    )
+    neighbor_charges = take_rows(charges, rows.neighbors)  # [G, W, C]
     sums = torch.bmm(kernel.unsqueeze(1), neighbor_charges).squeeze(1)
     return sum_rows(sums, rows.centers, num_atoms)
 
@@ -54,4 +52,4 @@ def self_and_background(
     """
     totals = sum_rows(charges, systems, volumes.shape[0])
     background = 2 * math.pi * smearing**2 * totals / volumes.unsqueeze(1)
-    return -math.sqrt(2 / math.pi) / smearing * charges - background[systems]
+    return -math.sqrt(2 / math.pi) / smearing * charges - take_rows(background, systems)

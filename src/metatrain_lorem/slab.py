@@ -5,7 +5,7 @@ import math
 import torch
 
 from .cells import cell_volumes
-from .graph import sum_rows
+from .graph import sum_rows, take_rows
 
 
 def slab_gap(accuracy: float) -> float:
@@ -85,7 +85,7 @@ def slab_correction(
     is_slab = (pbc.sum(1) == 2).to(positions.dtype)
     num_systems = cells.shape[0]
     normals = slab_normals(cells, pbc)
-    z = (positions * normals[systems]).sum(1)
+    z = (positions * take_rows(normals, systems)).sum(1)
     # Only differences of z matter; measure from the mean to keep the squares small.
     ones = torch.ones_like(z)
     counts = sum_rows(ones, systems, num_systems).clamp(min=1)
@@ -94,11 +94,11 @@ def slab_correction(
 
     moments = torch.stack([charges, charges * z, charges * z * z], dim=1)  # [N, 3, C]
     sums = sum_rows(moments, systems, num_systems)
-    total, first, second = torch.unbind(sums[systems], dim=1)
+    total, first, second = torch.unbind(take_rows(sums, systems), dim=1)
     areas = torch.linalg.vector_norm(plane_products(cells, pbc), dim=1)
     heights = (volumes / areas).detach()[systems].unsqueeze(1)
-    factor = (4.0 * math.pi * is_slab / volumes)[systems].unsqueeze(1)
-    return factor * (
+    factor = 4.0 * math.pi * is_slab / volumes  # [S]
+    return take_rows(factor, systems).unsqueeze(1) * (
         z * first - 0.5 * (second + total * z * z) - total * heights * heights / 12.0
     )
 
@@ -142,7 +142,7 @@ def checked_cells(
     systems: torch.Tensor,
     slab_gap: float,
 ) -> tuple[torch.Tensor, list[int]]:
-    """Closed cells without gradients, and the number of periodic directions of each.
+    """Closed cells without gradients, on the host, and their periodic directions.
 
     :raises ValueError: for a system that is periodic in one direction, or whose
         lattice vectors span no volume
@@ -156,7 +156,7 @@ def checked_cells(
             )
     cells = closed_cells(
         positions.detach(), cells.detach(), pbc, systems, slab_gap, num_periodic
-    )
+    ).cpu()  # many operations on a few numbers will follow
     lengths = torch.linalg.vector_norm(cells, dim=2).prod(1)
     is_flat = ~(cell_volumes(cells) > 1e-6 * lengths)
     if bool(is_flat.any()):

@@ -15,9 +15,10 @@ class BSpline(torch.nn.Module):
     def __init__(self, order: int) -> None:
         super().__init__()
         self.order = order
-        # Integers: TorchScript makes tensors of floats in single precision.
-        self.coefficients = spline_coefficients(order)
-        self.denominator = 2 ** (order - 1) * math.factorial(order - 1)
+        # Integers stay exact in models of single precision.
+        coefficients = torch.tensor(spline_coefficients(order)).reshape(order, order)
+        self.register_buffer("coefficients", coefficients, persistent=False)
+        self.denominator = 2.0 ** (order - 1) * math.factorial(order - 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Values in all intervals, ``[N, 3] -> [N, 3, p]``.
@@ -27,9 +28,8 @@ class BSpline(torch.nn.Module):
         powers = [torch.ones_like(x)]
         for _ in range(1, self.order):
             powers.append(powers[-1] * x)
-        coefficients = torch.tensor(self.coefficients, dtype=torch.int64, device=x.device)
-        coefficients = coefficients.reshape(self.order, self.order).to(x.dtype)
-        return torch.stack(powers, dim=2) @ (coefficients / float(self.denominator))
+        coefficients = self.coefficients.to(x.dtype) / self.denominator  # [p, p]
+        return torch.stack(powers, dim=2) @ coefficients
 
     def factors(self, n: torch.Tensor, size: int) -> torch.Tensor:
         """``D(n)`` of :class:`.mesh.MeshSum` along one axis.
