@@ -2,6 +2,7 @@
 
 import torch
 
+from .chunks import chunk_size, cut, join
 from .graph import Neighborhoods, sum_rows, take_rows
 from .initialization import linear, mlp
 from .spherical import DegreeNorms, degrees_of_components
@@ -155,31 +156,45 @@ class SphericalMessages(torch.nn.Module):
             self.to_spherical.weight.reshape(-1, self.num_channels, table.shape[1]),
         )  # [L + 1, c, d]
         folded = torch.einsum("loh,khe->kloe", to_filter, table)
-        coefficients = self._pair_coefficients(hidden, radial, folded)
-        filters = coefficients.index_select(2, self.degrees) * harmonics.transpose(
-            1, 2
-        ).unsqueeze(3)
-        messages = self._summed_products(filters, rows, spherical)
+        outer = self._summed_products(rows, radial, harmonics, hidden, folded, spherical)
+        messages = self._coupled(outer)
         spherical = self.product(self.own(spherical), self.received(messages))
         return self.update(scalars, self.norms(spherical).flatten(1)), spherical
 
-    def _pair_coefficients(
-        self, hidden: torch.Tensor, radial: torch.Tensor, folded: torch.Tensor
-    ) -> torch.Tensor:
-        """``[G, W, d + 1], [G, K, W], [K, L + 1, c, d + 1] -> [G, W, L + 1, c]``"""
-        num_radial = radial.shape[1]
-        per_radial = (hidden @ folded.flatten(0, 2).t()).unflatten(2, [num_radial, -1])
-        summed = (radial.transpose(1, 2).unsqueeze(2) @ per_radial).squeeze(2)
-        return summed.unflatten(2, [-1, self.num_channels])
-
     def _summed_products(
-        self, filters: torch.Tensor, rows: Neighborhoods, spherical: torch.Tensor
+        self,
+        rows: Neighborhoods,
+        radial: torch.Tensor,
+        harmonics: torch.Tensor,
+        hidden: torch.Tensor,
+        folded: torch.Tensor,
+        spherical: torch.Tensor,
     ) -> torch.Tensor:
-        """Coupled ``sum_j filter_ij x x_j``; ``filters [G, W, M, c] -> [N, M, c]``"""
+        """Sums over neighbors of filters times features, ``[N, c, M, M]``.
+
+        :param folded: from hidden layer to filters, ``[K, L + 1, c, d + 1]``
+        """
+        table = folded.flatten(0, 2).t()  # [d + 1, K (L + 1) c]
+        size = chunk_size(hidden, hidden.shape[1] * table.shape[1], 1_000_000)
+        outer: list[torch.Tensor] = []
+        for of_radial, of_harmonics, of_hidden, neighbors in zip(
+            cut(radial, size),
+            cut(harmonics, size),
+            cut(hidden, size),
+            cut(rows.neighbors, size),
+        ):
+            per_radial = (of_hidden @ table).unflatten(2, [of_radial.shape[1], -1])
+            coefficients = (of_radial.transpose(1, 2).unsqueeze(2) @ per_radial).squeeze(2)
+            coefficients = coefficients.unflatten(2, [-1, self.num_channels])
+            coefficients = coefficients.permute(0, 3, 2, 1)  # [rows, c, L + 1, W]
+            filters = coefficients.index_select(2, self.degrees) * of_harmonics.unsqueeze(1)
+            features = take_rows(spherical, neighbors).permute(0, 3, 1, 2)
+            outer.append(filters @ features)  # [rows, c, M, W] @ [rows, c, W, M]
+        return sum_rows(join(outer), rows.centers, spherical.shape[0])
+
+    def _coupled(self, outer: torch.Tensor) -> torch.Tensor:
+        """``[N, c, M, M] -> [N, M, c]``"""
         product = self.message_product
-        a = filters.permute(0, 3, 2, 1)  # [G, c, M, W]
-        b = take_rows(spherical, rows.neighbors).permute(0, 3, 1, 2)  # [G, c, W, M]
-        outer = sum_rows(a @ b, rows.centers, spherical.shape[0])  # [N, c, M, M]
         outer = outer.transpose(0, 1).index_select(2, product.by_parity1)
         outer = outer.index_select(3, product.by_parity2)  # [c, N, M, M]
         even, odd = torch.split(outer, product.parities1, 2)
