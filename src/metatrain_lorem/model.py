@@ -78,6 +78,8 @@ class LOREM(ModelInterface[ModelHypers]):
                 self.outputs[f"mtt::aux::{name}"] = ModelOutput(
                     sample_kind="atom", description=f"long-range {name}"
                 )
+        # Read by metatrain's `llpr` architecture, for uncertainties
+        self.last_layer_feature_size = self.network.num_stages * self.network.num_features
         self.readouts = torch.nn.ModuleDict()
         self.last_layer_names = {}
         self.last_layer_parameter_names = {}
@@ -106,11 +108,11 @@ class LOREM(ModelInterface[ModelHypers]):
         self.outputs[last_layer_name] = ModelOutput(
             sample_kind="atom", description=f"last-layer features of {name}"
         )
-        self.last_layer_parameter_names[name] = [
-            f"readouts.{name}.blocks.{block}.layers.{stage}.weight"
-            for stage in range(self.network.num_stages)
-            for block in range(len(target.layout))
-        ]
+        if target.is_scalar:  # else the target is not linear in the last-layer features
+            self.last_layer_parameter_names[name] = [
+                f"readouts.{name}.blocks.0.layers.{stage}.weight"
+                for stage in range(self.network.num_stages)
+            ]
 
     def supported_outputs(self) -> dict[str, ModelOutput]:
         return self.outputs
@@ -301,13 +303,14 @@ class LOREM(ModelInterface[ModelHypers]):
         """A file that any metatomic engine runs.
 
         With long-range interactions, the interaction range is infinite: an engine must
-        not cut the system into domains.
+        not cut the system into domains. The model is in evaluation mode from now on, as
+        wrappers such as metatrain's `llpr` expect.
         """
         dtype = next(self.parameters()).dtype
         if dtype not in self.__supported_dtypes__:
             raise ValueError(f"unsupported dtype {dtype}")
         # After training, baseline and scales may still be in float64.
-        self.to(dtype)
+        self.to(dtype).eval()
         self.additive_models[0].weights_to(torch.device("cpu"), torch.float64)
         short_range = self.cutoff * (1 + len(self.network.messages))
         capabilities = ModelCapabilities(
