@@ -41,6 +41,7 @@ ENERGY = get_energy_target_info("energy", {"quantity": "energy", "unit": "eV"})
 
 
 DIPOLE = target_info("mtt::dipole", {"cartesian": {"rank": 1}}, "system")
+MATRIX = target_info("mtt::apt", {"cartesian": {"rank": 2}}, "atom")
 PARTIAL = target_info("mtt::partial", "scalar", "atom", number=2)
 
 

@@ -10,6 +10,7 @@ import torch
 from lorem_models import (
     DIPOLE,
     ENERGY,
+    MATRIX,
     MIXED,
     TYPES,
     energies_of,
@@ -103,7 +104,8 @@ def test_exported_file(tmp_path):
 
 def test_exported_is_the_same(tmp_path):
     """For all kinds of systems and outputs, also in one batch, and in float32."""
-    model = fit(make_model({"energy": ENERGY, "mtt::dipole": DIPOLE}))
+    targets = {"energy": ENERGY, "mtt::dipole": DIPOLE, "mtt::apt": MATRIX}
+    model = fit(make_model(targets))
     names = list(model.supported_outputs())
     expected = predict(model, MIXED, names)
     model.export().save(str(tmp_path / "model.pt"))

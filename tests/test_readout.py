@@ -5,7 +5,7 @@ import torch
 from systems import rotation
 from wigner import wigner_matrix
 
-from metatrain_lorem.readout import Readout, ScalarBlock, SphericalBlock
+from metatrain_lorem.readout import CartesianBlock, Readout, ScalarBlock, SphericalBlock
 from metatrain_lorem.spherical import degrees_of_components
 
 
@@ -88,6 +88,30 @@ def test_vectors(features):
     every = wigner_matrix(matrix, DEGREE)
     (turned,) = readout(last, [every @ values for values in spherical])
     torch.testing.assert_close(turned, matrix @ result, rtol=1e-12, atol=1e-12)
+
+
+def test_matrices(features):
+    """Cartesian tensors of rank two turn, do not change by inversion, and are general."""
+    scalars, spherical = features
+    readout = make_readout([CartesianBlock(STAGES, FEATURES, CHANNELS, DEGREE, 2)])
+    last = readout.features(scalars)
+    (result,) = readout(last, spherical)
+    assert result.shape == (4, 3, 3, 2)
+
+    matrix = rotation(6)
+    every = wigner_matrix(matrix, DEGREE)
+    (turned,) = readout(last, [every @ values for values in spherical])
+    expected = torch.einsum("ac,bd,ncdp->nabp", matrix, matrix, result)
+    torch.testing.assert_close(turned, expected, rtol=1e-11, atol=1e-11)
+
+    signs = (-1.0) ** degrees_of_components(DEGREE).unsqueeze(1)
+    (inverted,) = readout(last, [signs * values for values in spherical])
+    torch.testing.assert_close(inverted, result, rtol=1e-13, atol=1e-13)
+
+    transposed = result.transpose(1, 2)
+    trace = torch.einsum("naap,bc->nbcp", result, torch.eye(3).double()) / 3
+    for part in (trace, (result - transposed) / 2, (result + transposed) / 2 - trace):
+        assert float(part.detach().abs().max()) > 1e-3
 
 
 def test_several_blocks(features):

@@ -30,6 +30,7 @@ from systems import (
     skewed_crystal,
     slab,
 )
+from torch.utils.data import Subset
 from training_tools import (
     ARCHITECTURE,
     DIMERS,
@@ -37,6 +38,7 @@ from training_tools import (
     dimers,
     energy_info,
     make_dataset,
+    read_dataset,
     small_model,
     split,
     target_info,
@@ -53,6 +55,7 @@ from metatrain_lorem.trainer import Trainer
 # Not part of this repository: a folder beside it
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 ALL_ELECTRON = SHARED / "mgo_surface" / "au2_mgo_n2p2_18.xyz"
+BORN_CHARGES = SHARED / "bec_apt" / "spice_water_81.xyz"
 
 
 # --- restarts ---------------------------------------------------------------------------
@@ -399,6 +402,23 @@ def test_all_electron_reference_data():
     trainer = Trainer(training_hypers(targets, batch_size=2, best_model_metric="loss"))
     train(model, trainer, [dataset], [dataset])
     assert trainer.best_metric < 0.1**2
+
+
+@pytest.mark.skipif(not BORN_CHARGES.exists(), reason="needs ../shared/data")
+def test_born_effective_charges():
+    """Cartesian tensors of each atom in clusters of water, learned within seconds."""
+    target = {"key": "apt", "unit": "e", "sample_kind": "atom", "num_subtargets": 1}
+    target["type"] = {"cartesian": {"rank": 2}}
+    dataset, targets = read_dataset(BORN_CHARGES, {"mtt::apt": target})
+    training, validation = split(Subset(dataset, range(40)), 8)
+    losses = []
+    for learning_rate in (1e-12, 3e-3):
+        model = small_model(targets, types_of(dataset))
+        hypers = training_hypers(targets, num_epochs=5, learning_rate=learning_rate)
+        trainer = Trainer({**hypers, "best_model_metric": "loss"})
+        train(model, trainer, training, validation)
+        losses.append(trainer.best_metric)
+    assert losses[1] < 0.1 * losses[0]
 
 
 # --- what can go wrong ------------------------------------------------------------------

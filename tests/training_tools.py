@@ -55,18 +55,24 @@ def target_info(name: str, kind: Any, sample_kind: str, number: int = 1) -> Targ
 # --- data -------------------------------------------------------------------------------
 
 
+def read_dataset(
+    path: Path, targets: dict[str, Any]
+) -> tuple[Dataset, dict[str, TargetInfo]]:
+    """As ``mtt train`` reads a file."""
+    systems = {"read_from": str(path), "length_unit": "Angstrom"}
+    options = OmegaConf.create({"systems": systems, "targets": targets})
+    (conf,) = expand_dataset_config(options)
+    dataset, infos, _ = get_dataset(conf)
+    return dataset, infos
+
+
 def dimers(
     num_structures: int = 12, name: str = "energy", forces: bool = True
 ) -> tuple[Subset, dict[str, TargetInfo]]:
     """Every so many of the dimers in the examples, with energies (and forces) in eV."""
     target = {"quantity": "energy", "key": "relative_energy", "unit": "eV"}
     target["forces"] = {"key": "forces"} if forces else False
-    options = {
-        "systems": {"read_from": str(DIMERS), "length_unit": "Angstrom"},
-        "targets": {name: target},
-    }
-    (conf,) = expand_dataset_config(OmegaConf.create(options))
-    dataset, infos, _ = get_dataset(conf)
+    dataset, infos = read_dataset(DIMERS, {name: target})
     step = len(dataset) // num_structures
     return Subset(dataset, range(0, step * num_structures, step)), infos
 

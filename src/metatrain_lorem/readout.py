@@ -3,7 +3,7 @@
 import torch
 
 from .initialization import linear, mlp
-from .tensor_product import TensorProduct
+from .tensor_product import TensorProduct, clebsch_gordan
 
 
 class Readout(torch.nn.Module):
@@ -40,7 +40,7 @@ class Readout(torch.nn.Module):
     def forward(
         self, features: list[torch.Tensor], spherical: list[torch.Tensor]
     ) -> list[torch.Tensor]:
-        """Values of each block, ``[N, components, properties]``.
+        """Values of each block, ``[N, components ..., properties]``.
 
         :param features: result of :meth:`features`
         :param spherical: spherical features of each stage, each ``[N, M, c]``
@@ -119,6 +119,53 @@ class SphericalBlock(torch.nn.Module):
             tensors = tensors.index_select(1, self.components)  # [N, 2 l + 1, c]
             parts.append(tensors @ gates.transpose(1, 2))
         return torch.stack(parts).sum(0)
+
+
+class CartesianBlock(torch.nn.Module):
+    r"""Cartesian tensors of rank two, as the sum of their irreducible parts.
+
+    .. math::
+
+        t_i^{ab} = \sum_{\lambda=0}^{2} \sum_\mu C^{\lambda\mu}_{1a, 1b} \,
+        t_i^{\lambda\mu}
+
+    The antisymmetric part, of degree 1, is a pseudovector.
+
+    :param num_stages: number of stages
+    :param num_features: number of last-layer features ``d``
+    :param num_spherical_features: channels ``c`` of the spherical features
+    :param max_degree: their highest degree ``L``, two at least
+    :param num_properties: number of tensors per atom
+    """
+
+    def __init__(
+        self,
+        num_stages: int,
+        num_features: int,
+        num_spherical_features: int,
+        max_degree: int,
+        num_properties: int,
+    ) -> None:
+        super().__init__()
+        sizes = (num_stages, num_features, num_spherical_features, max_degree)
+        self.scalar = ScalarBlock(num_stages, num_features, num_properties)
+        self.pseudovector = SphericalBlock(*sizes, 1, True, num_properties, [0, 1, 2])
+        self.symmetric = SphericalBlock(*sizes, 2, False, num_properties, [*range(5)])
+        # Components of degree 1 are y, z, x.
+        basis = clebsch_gordan(1, 1, 2)[1:, 1:][[2, 0, 1]][:, [2, 0, 1]]
+        self.register_buffer("basis", basis, persistent=False)  # [3, 3, 9]
+
+    def forward(
+        self, features: list[torch.Tensor], spherical: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """``[N, 3, 3, properties]``"""
+        parts = [
+            self.scalar(features, spherical),
+            self.pseudovector(features, spherical),
+            self.symmetric(features, spherical),
+        ]
+        basis = self.basis.to(parts[0].dtype)
+        return torch.einsum("abm,nmp->nabp", basis, torch.cat(parts, dim=1))
 
 
 class PseudoTensors(torch.nn.Module):

@@ -6,11 +6,11 @@ from metatrain.utils.data import TargetInfo
 from metatrain.utils.data.atom_pair_helpers import check_no_atom_pair_targets
 
 from .network import Network
-from .readout import Readout, ScalarBlock, SphericalBlock
+from .readout import CartesianBlock, Readout, ScalarBlock, SphericalBlock
 
 
 class TargetReadout(Readout):
-    """Readout for a target of scalars, Cartesian vectors or spherical tensors.
+    """Readout for a target of scalars, spherical tensors, Cartesian vectors or matrices.
 
     :param name: name of the target
     :param target: its layout
@@ -61,13 +61,18 @@ def _make_blocks(name: str, target: TargetInfo, network: Network) -> list[torch.
     check_no_atom_pair_targets({name: target}, "metatrain_lorem")
     if target.is_atomic_basis:
         raise ValueError(f"target '{name}': atomic-basis targets are not supported")
-    if target.is_cartesian and len(target.layout.block().components) != 1:
-        raise ValueError(f"target '{name}': Cartesian tensors must have rank 1")
+    if target.is_cartesian and len(target.layout.block().components) > 2:
+        raise ValueError(f"target '{name}': Cartesian tensors must have rank 1 or 2")
+    if "non_conservative_stress" in name:
+        raise ValueError(
+            f"target '{name}' is not supported: the stress is a derivative of the energy, "
+            "whose section in the options takes `stress` or `virial`"
+        )
     blocks: list[torch.nn.Module] = []
     for key, block in target.layout.items():
         degree, sigma = 0, 1
         if target.is_cartesian:
-            degree = 1
+            degree = len(block.components)  # the rank
         elif target.is_spherical:
             if "o3_lambda" not in key.names or len(block.components) != 1:
                 raise ValueError(
@@ -94,15 +99,14 @@ def _make_block(
             f"target '{name}' has degree {degree}, above the model's max_degree of "
             f"{network.max_degree}"
         )
-    # Components of degree 1 are y, z, x.
-    order = [2, 0, 1] if target.is_cartesian else list(range(2 * degree + 1))
-    return SphericalBlock(
+    sizes = (
         network.num_stages,
         network.num_features,
         network.num_spherical_features,
         network.max_degree,
-        degree,
-        sigma == -1,
-        num_properties,
-        order,
     )
+    if target.is_cartesian and degree == 2:
+        return CartesianBlock(*sizes, num_properties)
+    # Components of degree 1 are y, z, x.
+    order = [2, 0, 1] if target.is_cartesian else list(range(2 * degree + 1))
+    return SphericalBlock(*sizes, degree, sigma == -1, num_properties, order)
