@@ -223,6 +223,13 @@ def test_settings_of_whole_numbers():
     assert isinstance(cutoff, float)
 
 
+def test_smooth_norms():
+    hypers = hypers_from_settings({})
+    assert hypers["smooth_norms"] is False
+    with pytest.raises(ValueError, match="'smooth_norms' is true"):
+        settings_from_hypers({**hypers, "smooth_norms": True})
+
+
 def test_wrong_smearing():
     hypers = hypers_from_settings({})
     hypers["long_range"]["smearing"] = 1.25

@@ -11,6 +11,7 @@ from systems import (
     make_graph,
     make_structure,
     mixed,
+    molecule,
     skewed_crystal,
     transformed,
 )
@@ -145,3 +146,27 @@ def test_second_derivatives(model, name):
         graph.cells.clone().requires_grad_(bool(graph.pbc.all())),
     )
     assert torch.autograd.gradgradcheck(energies, inputs, fast_mode=True, atol=1e-4)
+
+
+def largest_change(model: EnergyModel, num_steps: int) -> float:
+    """Of the forces in a step of an atom on its way."""
+    structure, forces = molecule(), []
+    for step in range(num_steps + 1):
+        positions = structure.positions.clone()
+        positions[0, 0] += 0.4 * step / num_steps
+        moved = structure._replace(positions=positions)
+        forces.append(results_of(model, moved).forces)
+    return float(torch.stack(forces).diff(dim=0).abs().max())
+
+
+@pytest.mark.parametrize("num_message_passing", [0, 1])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_forces_jump_unless_norms_are_smooth(smooth, num_message_passing):
+    """The change in half of a step is half of the change, except for a jump."""
+    options = {"smooth_norms": smooth, "num_message_passing": num_message_passing}
+    model = EnergyModel(**options)
+    ratio = largest_change(model, 400) / largest_change(model, 200)
+    if smooth:
+        assert ratio == pytest.approx(0.5, abs=0.05)
+    else:
+        assert ratio > 0.9

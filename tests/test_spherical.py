@@ -120,6 +120,17 @@ def test_norms(max_degree):
     )
 
 
+def test_smooth_norms():
+    """Degree 0 keeps its sign, nothing else changes, and derivatives exist at zero."""
+    features = random(5, 9, 3)
+    norms, smooth = DegreeNorms(2)(features), DegreeNorms(2, smooth=True)(features)
+    assert torch.equal(smooth[:, 0], features[:, 0])
+    assert bool((smooth[:, 0] < 0).any())
+    assert torch.equal(smooth[:, 1:], norms[:, 1:])
+    features[:, 0] = 0.0
+    assert torch.autograd.gradcheck(DegreeNorms(2, smooth=True), features.requires_grad_())
+
+
 def test_norms_are_invariant():
     features, matrix = random(5, 49, 3), wigner_matrix(rotation(2), 6)
     turned = torch.einsum("ab,nbc->nac", matrix, features)

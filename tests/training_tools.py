@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -197,17 +198,19 @@ def train(
     trainer: Trainer,
     training: list[Dataset | Subset],
     validation: list[Dataset | Subset],
-    folder: Path | str = "",
+    folder: Path | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    trainer.train(
-        model=model,
-        dtype=dtype,
-        devices=[torch.device("cpu")],
-        train_datasets=training,
-        val_datasets=validation,
-        checkpoint_dir=str(folder),
-    )
+    """Train; checkpoints are kept if a folder is given."""
+    with TemporaryDirectory() as scratch:
+        trainer.train(
+            model=model,
+            dtype=dtype,
+            devices=[torch.device("cpu")],
+            train_datasets=training,
+            val_datasets=validation,
+            checkpoint_dir=str(folder or scratch),
+        )
 
 
 def assert_same_state(first: torch.nn.Module, second: torch.nn.Module) -> None:

@@ -8,6 +8,11 @@ that rewrites a checkpoint in place.
 from typing import Any
 
 
+def model_update_v1_v2(checkpoint: dict[str, Any]) -> None:
+    """The hyper-parameter ``smooth_norms`` is new."""
+    checkpoint["model_data"]["model_hypers"]["smooth_norms"] = False
+
+
 def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[str, Any]:
     """Bring a checkpoint to the current version, one step at a time.
 

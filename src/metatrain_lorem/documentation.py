@@ -82,6 +82,10 @@ class ModelHypers(TypedDict):
     """Whether these steps exchange spherical features, besides scalar ones."""
     initialize_node_features: bool = True
     """Whether the scalar features of an atom start from its species, or from zero."""
+    smooth_norms: bool = False
+    """Whether spherical features of degree 0 keep their sign where their norms enter the
+    scalar features. In the paper they do not, and forces jump where such a feature changes
+    its sign. ``true`` conserves energy better in molecular dynamics."""
     long_range: LongRangeHypers = init_with_defaults(LongRangeHypers)
     """Interactions beyond the cutoff."""
 

@@ -51,7 +51,7 @@ def hypers_from_settings(
                 f"setting '{name}' of lorem-jax is {value!r}; only {supported!r} is "
                 "supported"
             )
-    hypers = _translate(settings, MODEL_SETTINGS)
+    hypers = {**_translate(settings, MODEL_SETTINGS), "smooth_norms": False}
     hypers["long_range"] = {
         **_translate(settings, LONG_RANGE_SETTINGS),
         "smearing": None,
@@ -63,8 +63,10 @@ def hypers_from_settings(
 def settings_from_hypers(hypers: Mapping[str, Any]) -> dict[str, Any]:
     """The reverse of :func:`hypers_from_settings`; the accuracy is lost.
 
-    :raises ValueError: for a smearing that lorem-jax cannot express
+    :raises ValueError: for a smearing or norms that lorem-jax cannot express
     """
+    if hypers["smooth_norms"]:
+        raise ValueError("'smooth_norms' is true; lorem-jax has no such norms")
     long_range = hypers["long_range"]
     smearing = long_range["smearing"]
     if smearing is not None and smearing != hypers["cutoff"] / 4:

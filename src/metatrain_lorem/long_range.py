@@ -27,6 +27,7 @@ class LongRange(torch.nn.Module):
     :param max_degree: highest degree ``L`` of the spherical features
     :param num_spherical_features: channels ``c`` of the spherical features
     :param max_degree_lr: highest degree of charges and potentials
+    :param smooth_norms: see :class:`.DegreeNorms`
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class LongRange(torch.nn.Module):
         max_degree: int,
         num_spherical_features: int,
         max_degree_lr: int,
+        smooth_norms: bool = False,
     ) -> None:
         super().__init__()
         self.charges = EquivariantCharges(
@@ -48,7 +50,7 @@ class LongRange(torch.nn.Module):
         self.product = TensorProduct(
             max_degree_lr, max_degree, max_degree, num_spherical_features
         )
-        self.norms = DegreeNorms(max_degree)
+        self.norms = DegreeNorms(max_degree, smooth_norms)
         self.update = Update(num_features, 1 + (max_degree + 1) * num_spherical_features)
 
     def plan(self, graph: Graph) -> CoulombPlan:

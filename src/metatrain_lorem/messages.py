@@ -62,6 +62,7 @@ class Messages(torch.nn.Module):
     :param max_degree: highest degree ``L``
     :param num_spherical_features: channels ``c`` of the spherical features
     :param equivariant: whether spherical features are exchanged, too
+    :param smooth_norms: see :class:`.DegreeNorms`
     """
 
     def __init__(
@@ -71,13 +72,16 @@ class Messages(torch.nn.Module):
         max_degree: int,
         num_spherical_features: int,
         equivariant: bool,
+        smooth_norms: bool = False,
     ) -> None:
         super().__init__()
         self.coefficients = PairCoefficients(num_features, num_radial)
         self.to_scalar = linear(num_features, num_features, bias=False)
         self.update = Update(num_features, num_features)
         self.spherical = (
-            SphericalMessages(num_features, max_degree, num_spherical_features)
+            SphericalMessages(
+                num_features, max_degree, num_spherical_features, smooth_norms
+            )
             if equivariant
             else None
         )
@@ -121,7 +125,11 @@ class SphericalMessages(torch.nn.Module):
     """
 
     def __init__(
-        self, num_features: int, max_degree: int, num_spherical_features: int
+        self,
+        num_features: int,
+        max_degree: int,
+        num_spherical_features: int,
+        smooth_norms: bool,
     ) -> None:
         super().__init__()
         degree, channels = max_degree, num_spherical_features
@@ -132,7 +140,7 @@ class SphericalMessages(torch.nn.Module):
         self.own = DegreeLinear(degree, channels, channels)
         self.received = DegreeLinear(degree, channels, channels)
         self.product = TensorProduct(degree, degree, degree, channels)
-        self.norms = DegreeNorms(degree)
+        self.norms = DegreeNorms(degree, smooth_norms)
         self.update = Update(num_features, (degree + 1) * channels)
         self.register_buffer("degrees", degrees_of_components(degree), persistent=False)
 

@@ -61,6 +61,8 @@ class Network(torch.nn.Module):
     :param equivariant_message_passing: whether they exchange spherical features
     :param initialize_node_features: whether scalar features start from the species of
         the atom, or from zero
+    :param smooth_norms: whether norms of degree 0 keep their sign, see
+        :class:`.DegreeNorms`
     :param long_range: whether atoms exchange charges
     :param max_degree_lr: highest degree of the charges
     :param smearing: width of the Gaussian charges; by default ``cutoff / 4``
@@ -81,6 +83,7 @@ class Network(torch.nn.Module):
         num_message_passing: int = 0,
         equivariant_message_passing: bool = True,
         initialize_node_features: bool = True,
+        smooth_norms: bool = False,
         long_range: bool = True,
         max_degree_lr: int = 2,
         smearing: float | None = None,
@@ -105,10 +108,12 @@ class Network(torch.nn.Module):
         )
         self.density_update = Update(d, d)
         self.couple = TensorDense(max_degree, max_degree, c, c)
-        self.norms = DegreeNorms(max_degree)
+        self.norms = DegreeNorms(max_degree, smooth_norms)
         self.norms_update = Update(d, (max_degree + 1) * c)
         self.messages = torch.nn.ModuleList(
-            Messages(d, num_radial, max_degree, c, equivariant_message_passing)
+            Messages(
+                d, num_radial, max_degree, c, equivariant_message_passing, smooth_norms
+            )
             for _ in range(num_message_passing)
         )
         self.long_range = (
@@ -120,6 +125,7 @@ class Network(torch.nn.Module):
                 max_degree,
                 c,
                 max_degree_lr,
+                smooth_norms,
             )
             if long_range
             else None

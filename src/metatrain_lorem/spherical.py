@@ -94,11 +94,14 @@ class DegreeNorms(torch.nn.Module):
     zeros has zero derivatives.
 
     :param max_degree: highest degree ``L`` of the features
+    :param smooth: features of degree 0 keep their sign, as their norm, the absolute value,
+        has a kink where they change it
     """
 
-    def __init__(self, max_degree: int) -> None:
+    def __init__(self, max_degree: int, smooth: bool = False) -> None:
         super().__init__()
         self.max_degree = max_degree
+        self.smooth = smooth
         degrees = degrees_of_components(max_degree)
         indicator = torch.nn.functional.one_hot(degrees).to(torch.float64)
         factors = (2.0 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
@@ -127,4 +130,7 @@ class DegreeNorms(torch.nn.Module):
             "imc,ml->ilc", scaled * scaled, self.indicator.to(scale.dtype)
         )
         norms = squared.masked_fill(is_zero, 1.0).sqrt()
-        return norms * (largest * self.factors.to(scale.dtype))
+        norms = norms * (largest * self.factors.to(scale.dtype))
+        if self.smooth:
+            norms = torch.cat([features[:, :1], norms[:, 1:]], dim=1)
+        return norms
