@@ -1,6 +1,5 @@
 """Checkpoints of lorem-jax become ordinary ones of metatrain, and back."""
 
-import argparse
 import shutil
 
 import msgpack
@@ -32,8 +31,8 @@ from parity_tools import (
     torch_structures,
 )
 
+from metatrain_lorem.cli import main
 from metatrain_lorem.convert import (
-    add_subcommands,
     from_jax,
     jax_from_model,
     model_from_jax,
@@ -462,12 +461,8 @@ def test_wrong_checkpoint(checkpoint, tmp_path, monkeypatch):
 
 
 def test_command_line(tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    add_subcommands(parser.add_subparsers())
-
     def run(*arguments):
-        args = parser.parse_args([str(argument) for argument in arguments])
-        args.run(args)
+        main([str(argument) for argument in arguments])
 
     path = tmp_path / "converted.ckpt"
     run("from-jax", FOLDER, "-o", path, "--accuracy", "reference")
@@ -476,7 +471,7 @@ def test_command_line(tmp_path, capsys):
     assert load_model(path).hypers["long_range"]["accuracy"] == 1e-5
     run("to-jax", path, "-o", tmp_path / "back", "--target", "energy")
     assert read_jax_model(tmp_path / "back").baseline == BASELINE
-    capsys.readouterr()
+    assert capsys.readouterr().out.endswith(f"Wrote '{tmp_path / 'back'}'\n")
     for arguments, message in [
         (["from-jax", FOLDER, "--accuracy", "high"], "neither a number nor 'reference'"),
         (["from-jax", tmp_path], "model.yaml"),

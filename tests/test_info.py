@@ -60,8 +60,17 @@ def test_info_refuses(tmp_path, capsys):
     crystal.pbc = [True, False, False]
     crystal.write(tmp_path / "wire.xyz")
     model = exported_model(tmp_path)
-    with pytest.raises(ValueError, match="periodic in one direction only"):
-        main(["info", str(model), str(tmp_path / "wire.xyz")])
+    (tmp_path / "no.model").touch()
+    for arguments, message in [
+        ((model, tmp_path / "wire.xyz"), "periodic in one direction only"),
+        ((model, tmp_path / "missing.xyz"), "No such file"),
+        ((model, model), "error"),
+        ((tmp_path / "no.model", tmp_path / "wire.xyz"), "error"),
+        ((tmp_path / "missing.pt", tmp_path / "wire.xyz"), "No such file"),
+    ]:
+        with pytest.raises(SystemExit):
+            main(["info", *map(str, arguments)])
+        assert message in capsys.readouterr().err
 
 
 def test_number_of_k_vectors():

@@ -4,6 +4,7 @@ import copy
 import math
 from pathlib import Path
 
+import ase
 import pytest
 import torch
 from metatomic.torch import AtomisticModel, ModelEvaluationOptions, ModelOutput, System
@@ -29,6 +30,7 @@ from training_tools import (
     types_of,
 )
 
+from metatrain_lorem.cli import main
 from metatrain_lorem.trainer import Trainer
 
 
@@ -116,6 +118,15 @@ def test_ensemble(exported, dataset):
         assert ensemble.shape == (1, NUM_MEMBERS)
         torch.testing.assert_close(ensemble.mean(1, keepdim=True), energy)
         assert 0.85 < float(ensemble.std(1) / deviation) < 1.15
+
+
+def test_information(exported, dataset, tmp_path, capsys):
+    exported.save(str(tmp_path / "model.pt"))
+    system = dataset[0]["system"]
+    atoms = ase.Atoms(system.types.numpy(), system.positions.numpy())
+    atoms.write(tmp_path / "atoms.xyz")
+    main(["info", str(tmp_path / "model.pt"), str(tmp_path / "atoms.xyz")])
+    assert "sum over all pairs, exact" in capsys.readouterr().out
 
 
 def test_vectors(tmp_path):

@@ -2,11 +2,13 @@
 
 import argparse
 
+from ase.io.formats import UnknownFileTypeError
+
 from . import convert, info
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``mtt-lorem``.
+    """Run ``mtt-lorem``; what is wrong is told without a traceback.
 
     :param arguments: of the command line, by default those of the process
     """
@@ -17,4 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     info.add_subcommand(subparsers)
     convert.add_subcommands(subparsers)
     parsed = parser.parse_args(arguments)
-    parsed.run(parsed)
+    try:
+        print(parsed.run(parsed))
+    except (OSError, RuntimeError, UnknownFileTypeError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")

@@ -1,7 +1,6 @@
 """Models of lorem-jax to metatrain checkpoints and back, without JAX."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -183,7 +182,7 @@ def add_subcommands(subparsers: Any) -> None:
     """Add ``from-jax`` and ``to-jax`` to a command line.
 
     :param subparsers: result of ``argparse.ArgumentParser.add_subparsers``; the parsed
-        arguments have a function ``run`` of themselves
+        arguments have a function ``run`` of themselves that returns what to print
     """
     parser = subparsers.add_parser(
         "from-jax",
@@ -199,11 +198,7 @@ def add_subcommands(subparsers: Any) -> None:
         default=1e-6,
         help="of the long-range interactions, 'reference' for lorem-jax's own",
     )
-    parser.set_defaults(
-        run=_reporting(
-            parser, lambda args: from_jax(args.folder, args.output, args.accuracy)
-        )
-    )
+    parser.set_defaults(run=_run_from_jax)
 
     parser = subparsers.add_parser(
         "to-jax",
@@ -214,26 +209,17 @@ def add_subcommands(subparsers: Any) -> None:
         "-o", "--output", type=Path, required=True, help="folder that will be written"
     )
     parser.add_argument("--target", help="energy to convert, if there are several")
-    parser.set_defaults(
-        run=_reporting(
-            parser, lambda args: to_jax(args.checkpoint, args.output, args.target)
-        )
-    )
+    parser.set_defaults(run=_run_to_jax)
 
 
-def _reporting(
-    parser: argparse.ArgumentParser, function: Callable[[argparse.Namespace], None]
-) -> Callable[[argparse.Namespace], None]:
-    """Tell users what happened, without a traceback."""
+def _run_from_jax(args: argparse.Namespace) -> str:
+    from_jax(args.folder, args.output, args.accuracy)
+    return f"Wrote '{args.output}'"
 
-    def run(args: argparse.Namespace) -> None:
-        try:
-            function(args)
-        except (OSError, ValueError) as error:
-            parser.exit(1, f"{parser.prog}: error: {error}\n")
-        print(f"Wrote '{args.output}'")
 
-    return run
+def _run_to_jax(args: argparse.Namespace) -> str:
+    to_jax(args.checkpoint, args.output, args.target)
+    return f"Wrote '{args.output}'"
 
 
 def _accuracy(text: str) -> Accuracy:

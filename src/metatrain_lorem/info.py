@@ -21,7 +21,7 @@ METHODS = {
 def describe(model_path: str | Path, structure_path: str | Path, index: str = "0") -> str:
     """What the long-range part of an exported model will do with a structure.
 
-    :param model_path: file of ``mtt export``
+    :param model_path: file of ``mtt export``, of LOREM or of `llpr` around it
     :param structure_path: any file that ASE reads
     :param index: frame of that file, in ASE's notation
     :raises ValueError: if the model is not a LOREM model, or the structure cannot be
@@ -31,7 +31,8 @@ def describe(model_path: str | Path, structure_path: str | Path, index: str = "0
     if not isinstance(atoms, ase.Atoms):
         raise ValueError(f"'{index}' is more than one frame of {structure_path}")
     model = load_atomistic_model(str(model_path))
-    network = getattr(model.module, "network", None)
+    lorem = getattr(model.module, "model", model.module)
+    network = getattr(lorem, "network", None)
     if network is None:
         raise ValueError(f"{model_path} is not a LOREM model")
     lines = [f"structure         {len(atoms)} atoms, periodic {_directions(atoms.pbc)}"]
@@ -85,6 +86,4 @@ def add_subcommand(subparsers: "argparse._SubParsersAction") -> None:
     parser.add_argument("model", help="model from `mtt export`")
     parser.add_argument("structure", help="file that ASE reads")
     parser.add_argument("--index", default="0", help="frame of the file (default: first)")
-    parser.set_defaults(
-        run=lambda args: print(describe(args.model, args.structure, args.index))
-    )
+    parser.set_defaults(run=lambda args: describe(args.model, args.structure, args.index))
