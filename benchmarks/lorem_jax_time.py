@@ -1,4 +1,4 @@
-"""Time of lorem-jax for one structure: python lorem_jax_time.py NAME sr|lr REPEATS.
+"""Time of lorem-jax: python lorem_jax_time.py STRUCTURE sr|lr REPEATS MESSAGES.
 
 Runs where lorem-jax is installed; :mod:`table2` calls it. Prints a line of JSON. Stops
 before REPEATS when 20 seconds have passed, but not before the second counted call.
@@ -16,10 +16,10 @@ from structures import crystal, realistic
 
 
 def main() -> None:
-    name, kind, repeats = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    name, kind, repeats, num_messages = (*sys.argv[1:3], *map(int, sys.argv[3:]))
     size, _, crystal_name = name.partition(" ")
     atoms = realistic()[name] if name in realistic() else crystal(int(size), crystal_name)
-    model = Lorem(lr=kind == "lr")
+    model = Lorem(lr=kind == "lr", num_message_passing=num_messages)
     parameters = model.init(jax.random.key(0), *model.dummy_inputs())
     batch = model.atoms_to_batch(atoms)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,6 +5,7 @@
     python benchmarks/table2.py --jax-python jax-env/bin/python   # lorem-jax beside ours
     python benchmarks/table2.py --realistic
     python benchmarks/table2.py --compile 64     # torch.compile, a minute for each model
+    python benchmarks/table2.py --messages 1     # a message-passing step within the cutoff
 
 Neighbor lists are made beforehand. `eager` and `script`, which is what an exported file
 holds, lay out neighbors and choose k-vectors in each call; `compiled` and, on a GPU,
@@ -60,6 +61,8 @@ def main() -> None:
         rows.append(measure_both(name, arguments))
         print(line(rows[-1], arguments), flush=True)
     kind = "realistic" if arguments.realistic else "table2"
+    if arguments.messages:
+        kind += f"_messages{arguments.messages}"
     write_results(f"{kind}_{arguments.device}", arguments.device, rows)
 
 
@@ -73,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jax-pairs", type=int, default=2**19, help="at most")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--compile", type=int, default=0, help="up to this number of atoms")
+    parser.add_argument("--messages", type=int, default=0, help="message-passing steps")
     parser.add_argument("--only", help="rows whose name contains this text")
     parser.add_argument("--jax-rows", nargs="+", help="rows for lorem-jax; default: all")
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -99,7 +103,9 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
         "calls": arguments.repeats,
     }
     for kind in KINDS:
-        model = EnergyModel(long_range=kind == "lr").to(device, torch.float32)
+        model = EnergyModel(
+            long_range=kind == "lr", num_message_passing=arguments.messages
+        ).to(device, torch.float32)
         eager = partial(energy_and_forces, model, graph)
         expected = eager()[1]
         variants: dict[str, Callable[[], Callable[[], Result]]] = {
@@ -134,6 +140,7 @@ def measure_row(arguments: argparse.Namespace) -> dict[str, Any]:
 def measure_both(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--row", name, "--device", arguments.device]
     command += ["--compile", str(arguments.compile), "--repeats", str(arguments.repeats)]
+    command += ["--messages", str(arguments.messages)]
     row = run(command, arguments)
     if "failure" in row:
         raise RuntimeError(f"{name}: {row['failure']}")
@@ -150,7 +157,7 @@ def measure_both(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             [
                 arguments.jax_python,
                 str(Path(__file__).with_name("lorem_jax_time.py")),
-                *(name, kind, str(arguments.jax_repeats)),
+                *(name, kind, str(arguments.jax_repeats), str(arguments.messages)),
             ],
             arguments,
         )

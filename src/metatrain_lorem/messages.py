@@ -104,12 +104,11 @@ class Messages(torch.nn.Module):
         """
         hidden = self.coefficients.hidden(scalars, rows)  # [G, W, d + 1]
         table = self.coefficients.second_layer()  # [K, d, d + 1]
-        scalar_table = torch.einsum("khe,gh->gke", table, self.to_scalar.weight)
-        sums = torch.bmm(radial, hidden).flatten(1)
-        inputs = sum_rows(
-            sums @ scalar_table.flatten(1).t(), rows.centers, scalars.shape[0]
+        sums = torch.bmm(radial, hidden).flatten(1)  # [G, K (d + 1)]
+        summed = sum_rows(
+            sums @ table.transpose(1, 2).flatten(0, 1), rows.centers, scalars.shape[0]
         )
-        scalars = self.update(scalars, inputs)
+        scalars = self.update(scalars, self.to_scalar(summed))
         if self.spherical is not None:
             scalars, spherical = self.spherical(
                 rows, radial, harmonics, hidden, table, scalars, spherical
