@@ -183,19 +183,16 @@ class SphericalMessages(torch.nn.Module):
         """
         table = folded.flatten(0, 2).t()  # [d + 1, K (L + 1) c]
         size = chunk_size(hidden, hidden.shape[1] * table.shape[1], 1_000_000)
+        neighbors = take_rows(spherical, rows.neighbors).permute(0, 3, 1, 2)
         outer: list[torch.Tensor] = []
-        for of_radial, of_harmonics, of_hidden, neighbors in zip(
-            cut(radial, size),
-            cut(harmonics, size),
-            cut(hidden, size),
-            cut(rows.neighbors, size),
+        for of_radial, of_harmonics, of_hidden, features in zip(
+            cut(radial, size), cut(harmonics, size), cut(hidden, size), cut(neighbors, size)
         ):
             per_radial = (of_hidden @ table).unflatten(2, [of_radial.shape[1], -1])
             coefficients = (of_radial.transpose(1, 2).unsqueeze(2) @ per_radial).squeeze(2)
             coefficients = coefficients.unflatten(2, [-1, self.num_channels])
             coefficients = coefficients.permute(0, 3, 2, 1)  # [rows, c, L + 1, W]
             filters = coefficients.index_select(2, self.degrees) * of_harmonics.unsqueeze(1)
-            features = take_rows(spherical, neighbors).permute(0, 3, 1, 2)
             outer.append(filters @ features)  # [rows, c, M, W] @ [rows, c, W, M]
         return sum_rows(join(outer), rows.centers, spherical.shape[0])
 
