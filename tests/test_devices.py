@@ -17,9 +17,15 @@ from energy_model import (
     trained_parameters,
 )
 from systems import STRUCTURES, Structure, make_graph, mixed
+from torch.utils import backend_registration
 
 from metatrain_lorem.graph import Graph
 
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this torch has no devices made in Python",
+)
 
 BATCHES = {name: [function()] for name, function in STRUCTURES.items()}
 BATCHES["mixed"] = mixed()
