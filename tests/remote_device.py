@@ -1,7 +1,7 @@
 """A pretended GPU: tensors of a device of its own, whose numbers lie in main memory.
 
-As on a GPU, an operation on tensors of both devices is an error. What makes a GPU wait,
-which is to read numbers or to make a tensor whose shape depends on them, is written down.
+As on a GPU, an operation on tensors of both devices is an error. What reads numbers, or
+makes a tensor whose shape depends on them, is noted, and what copies numbers to the device.
 
 To import this module registers the device with torch: do so in a process of its own.
 """
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 
 NAME = "remote"
-_WAITS: list[str] = []
+_LISTENERS: list[list[str]] = []
 COPIES = ("aten::_to_copy", "aten::copy_")
 SHAPED_BY_NUMBERS = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
@@ -58,7 +58,7 @@ class RemoteTensor(torch.Tensor):
         return f"RemoteTensor({self.numbers})"
 
     def tolist(self) -> Any:
-        _note_wait()
+        _note("read")
         return self.numbers.tolist()
 
     @classmethod
@@ -86,10 +86,12 @@ def remote_device() -> Iterator[str]:
 
 
 @contextmanager
-def waits() -> Iterator[list[str]]:
-    """Functions and lines of the package that make the host wait for the device."""
-    _WAITS.clear()
-    yield _WAITS
+def transfers() -> Iterator[list[str]]:
+    """Yields a list of what moves between host and device, with function and line."""
+    noted: list[str] = []
+    _LISTENERS.append(noted)
+    yield noted
+    _LISTENERS.remove(noted)
 
 
 def _run(function: Any, arguments: Any, options: dict[str, Any]) -> Any:
@@ -105,7 +107,9 @@ def _run(function: Any, arguments: Any, options: dict[str, Any]) -> Any:
             if tensor.dim() > 0 and not isinstance(tensor, RemoteTensor):
                 raise RuntimeError(f"{name}: tensors on two devices")
     if remote and (not is_remote or _is_shaped_by_numbers(function, remote)):
-        _note_wait()
+        _note("read")
+    if is_remote and name in COPIES and len(remote) < len(tensors):
+        _note("upload")
     if target is not None:
         options = {**options, "device": "cpu"}
     owners = {id(x.numbers): x for x in remote}  # in-place operations return theirs
@@ -128,6 +132,8 @@ def _is_shaped_by_numbers(function: Any, inputs: list[RemoteTensor]) -> bool:
     return not SHAPED_BY_NUMBERS.isdisjoint(function.tags)
 
 
-def _note_wait() -> None:
+def _note(kind: str) -> None:
     frames = [f for f in traceback.extract_stack() if "metatrain_lorem" in f.filename]
-    _WAITS.append(" <- ".join(f"{f.name}:{f.lineno}" for f in reversed(frames)))
+    place = " <- ".join(f"{f.name}:{f.lineno}" for f in reversed(frames))
+    for noted in _LISTENERS:
+        noted.append(f"{kind} in {place}")
