@@ -200,6 +200,44 @@ def test_matrices_turn_with_the_system():
     torch.testing.assert_close(others, expected, rtol=1e-10, atol=1e-10)
 
 
+def test_zero_sums():
+    """In units of the data, whatever the scales; the same in training and evaluation."""
+    targets = {"energy": ENERGY, "mtt::apt": MATRIX}
+    free, model = (
+        fit(make_model(targets, zero_sum_targets=names)) for names in ([], ["mtt::apt"])
+    )
+    atoms, expected = (
+        predict(m, MIXED, ["mtt::apt"], "atom")["mtt::apt"].block() for m in (model, free)
+    )
+    index = atoms.samples.column("system").long()
+    sums = torch.zeros(len(MIXED), 3, 3, 1).double()
+    sums = sums.index_add(0, index, expected.values)
+    means = sums / torch.bincount(index).reshape(-1, 1, 1, 1)
+    assert float(sums.detach().abs().max()) > 1e-2
+    torch.testing.assert_close(
+        atoms.values, expected.values - means[index], rtol=1e-13, atol=1e-13
+    )
+    systems = predict(model, MIXED, ["mtt::apt"])["mtt::apt"].block().values
+    assert float(systems.detach().abs().max()) < 1e-13
+
+    training = predict(model.train(), MIXED, ["mtt::apt", "energy"], "atom")
+    scaled = model.scaler.apply_scales(
+        [make_system(model, structure) for structure in MIXED], training
+    )
+    torch.testing.assert_close(
+        scaled["mtt::apt"].block().values, atoms.values, rtol=1e-13, atol=1e-13
+    )
+    energies = predict(free.train(), MIXED, ["energy"], "atom")["energy"]
+    mts.allclose_raise(training["energy"], energies, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["energy", "mtt::unknown"])
+def test_zero_sums_are_refused(name):
+    message = rf"'zero_sum_targets' is '{name}', but .* \['mtt::apt'\]"
+    with pytest.raises(ValueError, match=message):
+        make_model({"energy": ENERGY, "mtt::apt": MATRIX}, zero_sum_targets=[name])
+
+
 @pytest.mark.parametrize(
     ("name", "rank", "message"),
     [

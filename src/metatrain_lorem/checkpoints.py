@@ -9,8 +9,9 @@ from typing import Any
 
 
 def model_update_v1_v2(checkpoint: dict[str, Any]) -> None:
-    """The hyper-parameter ``smooth_norms`` is new."""
-    checkpoint["model_data"]["model_hypers"]["smooth_norms"] = False
+    """Two hyper-parameters are new."""
+    hypers = checkpoint["model_data"]["model_hypers"]
+    hypers.update(smooth_norms=False, zero_sum_targets=[])
 
 
 def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[str, Any]:

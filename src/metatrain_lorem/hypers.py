@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from metatrain.utils.data import DatasetInfo
+
 from .documentation import LongRangeHypers, ModelHypers
 
 
@@ -16,7 +18,8 @@ def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dic
     """
     check_hypers(hypers)
     long_range = hypers["long_range"]
-    arguments = {key: value for key, value in hypers.items() if key != "long_range"}
+    others = ("long_range", "zero_sum_targets")
+    arguments = {key: value for key, value in hypers.items() if key not in others}
     arguments["cutoff"] = float(hypers["cutoff"])
     accuracy = long_range["accuracy"]
     return {
@@ -70,6 +73,20 @@ def check_hypers(hypers: Mapping[str, Any]) -> None:
         accuracy,
         "must be between 0 and 1, or 'reference'",
     )
+
+
+def checked_zero_sums(hypers: Mapping[str, Any], dataset_info: DatasetInfo) -> list[str]:
+    """The targets of ``zero_sum_targets``.
+
+    :raises ValueError: for one that is unknown or not given per atom
+    """
+    names = list(hypers["zero_sum_targets"])
+    targets = dataset_info.targets
+    known = [name for name in targets if targets[name].sample_kind == "atom"]
+    for name in names:
+        reason = f"targets given per atom are {known}"
+        _check(name in known, "zero_sum_targets", name, reason)
+    return names
 
 
 def check_training_hypers(hypers: Mapping[str, Any], targets: list[str]) -> None:

@@ -51,7 +51,8 @@ def hypers_from_settings(
                 f"setting '{name}' of lorem-jax is {value!r}; only {supported!r} is "
                 "supported"
             )
-    hypers = {**_translate(settings, MODEL_SETTINGS), "smooth_norms": False}
+    hypers = _translate(settings, MODEL_SETTINGS)
+    hypers.update(smooth_norms=False, zero_sum_targets=[])
     hypers["long_range"] = {
         **_translate(settings, LONG_RANGE_SETTINGS),
         "smearing": None,

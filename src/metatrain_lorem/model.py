@@ -26,9 +26,9 @@ from . import checkpoints
 from .added_types import with_atomic_types
 from .documentation import ModelHypers
 from .fixed_tables import with_fixed_tables
-from .hypers import network_arguments
+from .hypers import checked_zero_sums, network_arguments
 from .network import Network
-from .outputs import add_matching_blocks, atom_map, select_and_sum
+from .outputs import add_matching_blocks, atom_map, select_and_sum, without_mean
 from .systems import atom_samples, graph_of_systems
 from .targets import TargetReadout
 
@@ -57,6 +57,7 @@ class LOREM(ModelInterface[ModelHypers]):
     new_atomic_types: list[int]
     last_layer_names: dict[str, str]
     last_layer_parameter_names: dict[str, list[str]]
+    zero_sum_targets: list[str]
 
     def __init__(self, hypers: ModelHypers, dataset_info: DatasetInfo) -> None:
         super().__init__(hypers, dataset_info, self.__default_metadata__)
@@ -64,6 +65,7 @@ class LOREM(ModelInterface[ModelHypers]):
         self.network = Network(**network_arguments(hypers, self.atomic_types))
         self.cutoff = float(hypers["cutoff"])
         self.has_long_range = bool(hypers["long_range"]["enable"])
+        self.zero_sum_targets = checked_zero_sums(hypers, dataset_info)
         self.neighbor_options = NeighborListOptions(
             cutoff=self.cutoff, full_list=True, strict=True
         )
@@ -159,9 +161,14 @@ class LOREM(ModelInterface[ModelHypers]):
                 if name in outputs:
                     atoms[name] = readout.target_map(features, nodes.spherical, samples)
 
-        if not self.training:
-            # Before any sum: the scales of a target may depend on the species.
+        # Before any sum: the scales of a target may depend on the species.
+        if not self.training or len(self.zero_sum_targets) > 0:
             atoms = self.scaler.apply_scales(systems, atoms)
+        for name in self.zero_sum_targets:
+            if name in atoms:
+                atoms[name] = without_mean(atoms[name], graph.systems, len(systems))
+        if self.training and len(self.zero_sum_targets) > 0:
+            atoms = self.scaler.apply_scales(systems, atoms, remove=True)
         for name, per_atom in atoms.items():
             kind = outputs[name].sample_kind
             results[name] = select_and_sum(per_atom, kind, selected_atoms)

@@ -7,6 +7,8 @@ import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatrain.utils.sum_over_atoms import sum_over_atoms
 
+from .graph import sum_rows, take_rows
+
 
 def atom_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
     """A map with one row per atom and one property per column, ``[N, columns]``.
@@ -23,6 +25,25 @@ def atom_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
     # Labels.single() cannot be saved by TorchScript.
     keys = Labels(["_"], torch.zeros(1, 1, dtype=torch.int64, device=values.device))
     return TensorMap(keys, [block])
+
+
+def without_mean(atoms: TensorMap, systems: torch.Tensor, num_systems: int) -> TensorMap:
+    """Values of atoms minus their mean over each system, so that they add up to zero.
+
+    :param atoms: one row per atom
+    :param systems: index of the system of each atom, ``[N]``
+    """
+    blocks: list[TensorBlock] = []
+    for block in atoms.blocks():
+        values = block.values.to(torch.float64)
+        counts = sum_rows(torch.ones_like(systems), systems, num_systems).clamp(min=1)
+        shape = [-1] + [1] * (values.dim() - 1)
+        means = sum_rows(values, systems, num_systems) / counts.reshape(shape)
+        values = (values - take_rows(means, systems)).to(block.values.dtype)
+        blocks.append(
+            TensorBlock(values, block.samples, block.components, block.properties)
+        )
+    return TensorMap(atoms.keys, blocks)
 
 
 def select_and_sum(
