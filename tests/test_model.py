@@ -231,11 +231,12 @@ def test_zero_sums():
     mts.allclose_raise(training["energy"], energies, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["energy", "mtt::unknown"])
+@pytest.mark.parametrize("name", ["energy", "mtt::partial", "mtt::unknown"])
 def test_zero_sums_are_refused(name):
     message = rf"'zero_sum_targets' is '{name}', but .* \['mtt::apt'\]"
+    targets = {"energy": ENERGY, "mtt::partial": PARTIAL, "mtt::apt": MATRIX}
     with pytest.raises(ValueError, match=message):
-        make_model({"energy": ENERGY, "mtt::apt": MATRIX}, zero_sum_targets=[name])
+        make_model(targets, zero_sum_targets=[name])
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ class ModelHypers(TypedDict):
     scalar features. In the paper they do not, and forces jump where such a feature changes
     its sign. ``true`` conserves energy better in molecular dynamics."""
     zero_sum_targets: list[str] = []
-    """Targets given per atom that add up to zero in each structure. This is the acoustic
-    sum rule of Born effective charges in a neutral system. The mean of the predictions of
-    a structure is subtracted from them."""
+    """Cartesian targets given per atom that add up to zero in each structure. This is the
+    acoustic sum rule of Born effective charges in a neutral system. The mean of the
+    predictions of a structure is subtracted from them."""
     long_range: LongRangeHypers = init_with_defaults(LongRangeHypers)
     """Interactions beyond the cutoff."""
 

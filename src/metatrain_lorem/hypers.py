@@ -78,13 +78,17 @@ def check_hypers(hypers: Mapping[str, Any]) -> None:
 def checked_zero_sums(hypers: Mapping[str, Any], dataset_info: DatasetInfo) -> list[str]:
     """The targets of ``zero_sum_targets``.
 
-    :raises ValueError: for one that is unknown or not given per atom
+    :raises ValueError: for one that is unknown, or not a Cartesian target of atoms; scalars
+        have a baseline, which is added after the network's part
     """
     names = list(hypers["zero_sum_targets"])
-    targets = dataset_info.targets
-    known = [name for name in targets if targets[name].sample_kind == "atom"]
+    known = [
+        name
+        for name, target in dataset_info.targets.items()
+        if target.is_cartesian and target.sample_kind == "atom"
+    ]
     for name in names:
-        reason = f"targets given per atom are {known}"
+        reason = f"the Cartesian targets given per atom are {known}"
         _check(name in known, "zero_sum_targets", name, reason)
     return names
 
