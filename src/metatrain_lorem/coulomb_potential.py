@@ -3,7 +3,7 @@
 import torch
 
 from .cells import cell_volumes
-from .graph import Graph, Neighborhoods, sum_rows
+from .graph import Graph, Neighborhoods, count_rows, take_rows
 from .kspace import ReciprocalSum
 from .mesh import MeshSum
 from .open_systems import open_potentials
@@ -113,7 +113,7 @@ class CoulombPotential(torch.nn.Module):
         cells, num_periodic = checked_cells(
             positions, graph.cells, graph.pbc, systems, self.slab_gap
         )
-        num_atoms = sum_rows(torch.ones_like(systems), systems, len(num_periodic)).cpu()
+        num_atoms = count_rows(systems, len(num_periodic)).cpu()
         counts: list[int] = num_atoms.tolist()
         starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
         volumes: list[float] = cell_volumes(cells).tolist()
@@ -232,11 +232,9 @@ class CoulombPotential(torch.nn.Module):
         """Smooth part of the periodic systems, all pairs of the open ones."""
         parts: list[torch.Tensor] = []
         for group in plan.groups:
-            shape = [group.atoms.shape[0], group.atoms.shape[1], -1]
-            atoms = group.atoms.flatten()
             potentials = self._potentials_of_group(
-                positions.index_select(0, atoms).reshape(shape),
-                charges.index_select(0, atoms).reshape(shape) * group.real,
+                take_rows(positions, group.atoms),
+                take_rows(charges, group.atoms) * group.real,
                 cells.index_select(0, group.systems),
                 group,
             )

@@ -138,3 +138,15 @@ def sum_rows(values: torch.Tensor, index: torch.Tensor, num_sums: int) -> torch.
     shape = [num_sums] + list(values.shape[1:])
     zeros = torch.zeros(shape, dtype=values.dtype, device=values.device)
     return zeros.index_add(0, index, values)
+
+
+def count_rows(index: torch.Tensor, num_counts: int) -> torch.Tensor:
+    """How often each index occurs, ``[num_counts]``; no device has to be waited for."""
+    return sum_rows(torch.ones_like(index), index, num_counts)
+
+
+def mean_rows(values: torch.Tensor, index: torch.Tensor, num_means: int) -> torch.Tensor:
+    """Means in place of the sums of :func:`sum_rows`."""
+    counts = count_rows(index, num_means).clamp(min=1)
+    shape = [-1] + [1] * (values.dim() - 1)
+    return sum_rows(values, index, num_means) / counts.reshape(shape)

@@ -39,7 +39,7 @@ class LongRange(torch.nn.Module):
         max_degree: int,
         num_spherical_features: int,
         max_degree_lr: int,
-        smooth_norms: bool = False,
+        smooth_norms: bool,
     ) -> None:
         super().__init__()
         self.charges = EquivariantCharges(

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .cells import cell_volumes, inverse_cells
 from .chunks import chunk_size
-from .graph import sum_rows, take_rows
+from .graph import count_rows, sum_rows, take_rows
 from .splines import BSpline
 
 
@@ -232,7 +232,7 @@ def block_slots(scaled: torch.Tensor, shape: list[int], block: int) -> torch.Ten
     blocks = (index[:, 0] * counts[1] + index[:, 1]) * counts[2] + index[:, 2]
     occupied, order = torch.sort(blocks)
     num_blocks = counts[0] * counts[1] * counts[2]
-    sizes = sum_rows(torch.ones_like(blocks), blocks, num_blocks)
+    sizes = count_rows(blocks, num_blocks)
     starts = torch.cumsum(sizes, 0) - sizes
     position = torch.arange(blocks.shape[0], device=scaled.device) - starts[occupied]
     slots = torch.full_like(sizes, blocks.shape[0]).unsqueeze(1)

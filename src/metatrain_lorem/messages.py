@@ -72,7 +72,7 @@ class Messages(torch.nn.Module):
         max_degree: int,
         num_spherical_features: int,
         equivariant: bool,
-        smooth_norms: bool = False,
+        smooth_norms: bool,
     ) -> None:
         super().__init__()
         self.coefficients = PairCoefficients(num_features, num_radial)

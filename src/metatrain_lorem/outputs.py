@@ -7,7 +7,7 @@ import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatrain.utils.sum_over_atoms import sum_over_atoms
 
-from .graph import sum_rows, take_rows
+from .graph import mean_rows, take_rows
 
 
 def atom_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
@@ -36,9 +36,7 @@ def without_mean(atoms: TensorMap, systems: torch.Tensor, num_systems: int) -> T
     blocks: list[TensorBlock] = []
     for block in atoms.blocks():
         values = block.values.to(torch.float64)
-        counts = sum_rows(torch.ones_like(systems), systems, num_systems).clamp(min=1)
-        shape = [-1] + [1] * (values.dim() - 1)
-        means = sum_rows(values, systems, num_systems) / counts.reshape(shape)
+        means = mean_rows(values, systems, num_systems)
         values = (values - take_rows(means, systems)).to(block.values.dtype)
         blocks.append(
             TensorBlock(values, block.samples, block.components, block.properties)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from .cells import cell_volumes
-from .graph import sum_rows, take_rows
+from .graph import mean_rows, sum_rows, take_rows
 
 
 def slab_gap(accuracy: float) -> float:
@@ -87,10 +87,8 @@ def slab_correction(
     normals = slab_normals(cells, pbc)
     z = (positions * take_rows(normals, systems)).sum(1)
     # Only differences of z matter; measure from the mean to keep the squares small.
-    ones = torch.ones_like(z)
-    counts = sum_rows(ones, systems, num_systems).clamp(min=1)
-    mean = sum_rows(z.detach(), systems, num_systems) / counts
-    z = (z - mean[systems]).unsqueeze(1)
+    mean = mean_rows(z.detach(), systems, num_systems)
+    z = (z - take_rows(mean, systems)).unsqueeze(1)
 
     moments = torch.stack([charges, charges * z, charges * z * z], dim=1)  # [N, 3, C]
     sums = sum_rows(moments, systems, num_systems)

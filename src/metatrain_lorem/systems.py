@@ -4,7 +4,7 @@ import torch
 from metatensor.torch import Labels
 from metatomic.torch import NeighborListOptions, System
 
-from .graph import Graph
+from .graph import Graph, count_rows
 
 
 def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Graph:
@@ -49,7 +49,7 @@ def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Gra
 def atom_samples(graph: Graph) -> Labels:
     """Labels ``(system, atom)`` of all atoms of a graph."""
     num_atoms = graph.systems.shape[0]
-    counts = torch.bincount(graph.systems, minlength=graph.cells.shape[0])
+    counts = count_rows(graph.systems, graph.cells.shape[0])
     starts = torch.cumsum(counts, 0) - counts
     atoms = torch.arange(num_atoms, device=graph.systems.device)
     atoms = atoms - starts[graph.systems]
