@@ -7,16 +7,13 @@ from pathlib import Path
 import ase
 import pytest
 import torch
-from metatomic.torch import AtomisticModel, ModelEvaluationOptions, ModelOutput, System
+from lorem_models import predict
+from metatomic.torch import AtomisticModel, System
 from metatrain.llpr.model import LLPRUncertaintyModel
 from metatrain.llpr.trainer import Trainer as LLPRTrainer
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import Dataset, DatasetInfo, TargetInfo
-from metatrain.utils.neighbor_lists import (
-    get_requested_neighbor_lists,
-    get_system_with_neighbor_lists,
-)
-from systems import crystal, rattled
+from systems import Structure, crystal, rattled
 from torch.utils.data import Subset
 from training_tools import (
     dimers,
@@ -49,14 +46,15 @@ def with_uncertainty(
     torch.manual_seed(0)
     model = small_model(targets, types_of(*training))
     trainer = Trainer(training_hypers(targets, num_epochs=5, batch_size=4))
-    train(model, trainer, training, validation, folder)
+    train(model, trainer, training, validation, folder, torch.float64)
     trainer.save_checkpoint(model, folder / "model.ckpt")
 
     hypers = copy.deepcopy(get_default_hypers("llpr"))
     hypers["training"].update(model_checkpoint=str(folder / "model.ckpt"), batch_size=4)
     info = DatasetInfo("Angstrom", types_of(*training), targets)
     wrapped = LLPRUncertaintyModel({"num_ensemble_members": members}, info)
-    train(wrapped, LLPRTrainer(hypers["training"]), training, validation, folder)
+    llpr_trainer = LLPRTrainer(hypers["training"])
+    train(wrapped, llpr_trainer, training, validation, folder, torch.float64)
     return wrapped
 
 
@@ -73,20 +71,15 @@ def exported(dataset, tmp_path_factory) -> AtomisticModel:
     return with_uncertainty(targets, *split(dataset, 8), folder, members).export()
 
 
-def predict(model: AtomisticModel, system: System, *names: str) -> list[torch.Tensor]:
-    system = system.to(dtype=torch.float32)
-    system = get_system_with_neighbor_lists(system, get_requested_neighbor_lists(model))
-    requests = {name: ModelOutput(sample_kind="system") for name in names}
-    options = ModelEvaluationOptions("Angstrom", requests)
-    results = model([system], options, check_consistency=True)
+def structure_of(system: System) -> Structure:
+    return Structure(system.types, system.positions, system.cell, system.pbc)
+
+
+def values_of(
+    model: AtomisticModel, structure: Structure, *names: str
+) -> list[torch.Tensor]:
+    results = predict(model, [structure], list(names))
     return [results[name].block().values.detach() for name in names]
-
-
-def moved(system: System, size: float) -> System:
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(system.positions.shape, generator=generator)
-    positions = system.positions + size * noise.to(system.positions.dtype)
-    return System(system.types, positions, system.cell, system.pbc)
 
 
 def test_calibration(exported, dataset):
@@ -94,7 +87,8 @@ def test_calibration(exported, dataset):
     ratios = []
     for i in range(16, 24):
         names = ("energy", "energy_uncertainty")
-        energy, deviation = predict(exported, dataset[i]["system"], *names)
+        structure = structure_of(dataset[i]["system"])
+        energy, deviation = values_of(exported, structure, *names)
         error = energy - dataset[i]["energy"].block().values
         ratios.append(float(error.abs() / deviation))
     assert sum(ratios) / len(ratios) == pytest.approx(math.sqrt(2 / math.pi), rel=1e-4)
@@ -102,9 +96,9 @@ def test_calibration(exported, dataset):
 
 def test_uncertainty_grows_away_from_the_data(exported, dataset):
     for i in range(0, 24, 6):
-        system = dataset[i]["system"]
+        structure = structure_of(dataset[i]["system"])
         values = [
-            float(predict(exported, moved(system, size), "energy_uncertainty")[0])
+            float(values_of(exported, rattled(structure, 0, size), "energy_uncertainty")[0])
             for size in (0.0, 0.2, 0.6)
         ]
         assert 0 < values[0] < values[1] < values[2]
@@ -114,7 +108,8 @@ def test_ensemble(exported, dataset):
     """Its mean is the energy, its spread the uncertainty."""
     names = ("energy", "energy_uncertainty", "energy_ensemble")
     for i in range(0, 24, 6):
-        energy, deviation, ensemble = predict(exported, dataset[i]["system"], *names)
+        structure = structure_of(dataset[i]["system"])
+        energy, deviation, ensemble = values_of(exported, structure, *names)
         assert ensemble.shape == (1, NUM_MEMBERS)
         torch.testing.assert_close(ensemble.mean(1, keepdim=True), energy)
         assert 0.85 < float(ensemble.std(1) / deviation) < 1.15
@@ -136,9 +131,8 @@ def test_vectors(tmp_path):
     structures = [rattled(crystal(), seed) for seed in range(16)]
     data = split(make_dataset(structures, targets), 4)
     model = with_uncertainty(targets, *data, tmp_path, {"energy": 4})
-    system = data[0][0][0]["system"]
     names = ("mtt::aux::dipole_uncertainty", "energy_ensemble")
-    deviation, _ = predict(model.export(), system, *names)
+    deviation, _ = values_of(model.export(), structures[0], *names)
     assert bool((deviation > 0).all())
     with pytest.raises(KeyError, match="mtt::dipole"):
         with_uncertainty(targets, *data, tmp_path, {"mtt::dipole": 4})
