@@ -164,7 +164,7 @@ class SphericalMessages(torch.nn.Module):
         )  # [L + 1, c, d]
         folded = torch.einsum("loh,khe->kloe", to_filter, table)
         outer = self._summed_products(rows, radial, harmonics, hidden, folded, spherical)
-        messages = self._coupled(outer)
+        messages = self.message_product.of_outer(outer)
         spherical = self.product(self.own(spherical), self.received(messages))
         return self.update(scalars, self.norms(spherical).flatten(1)), spherical
 
@@ -195,14 +195,3 @@ class SphericalMessages(torch.nn.Module):
             filters = coefficients.index_select(2, self.degrees) * of_harmonics.unsqueeze(1)
             outer.append(filters @ features)  # [rows, c, M, W] @ [rows, c, W, M]
         return sum_rows(join(outer), rows.centers, spherical.shape[0])
-
-    def _coupled(self, outer: torch.Tensor) -> torch.Tensor:
-        """``[N, c, M, M] -> [N, M, c]``"""
-        product = self.message_product
-        outer = outer.transpose(0, 1).index_select(2, product.by_parity1)
-        outer = outer.index_select(3, product.by_parity2)  # [c, N, M, M]
-        even, odd = torch.split(outer, product.parities1, 2)
-        even_even, even_odd = torch.split(even, product.parities2, 3)
-        odd_even, odd_odd = torch.split(odd, product.parities2, 3)
-        outers = [even_even, odd_odd, even_odd, odd_even]
-        return product.contract(product.tables(), [part.flatten(2) for part in outers])

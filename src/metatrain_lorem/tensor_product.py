@@ -166,6 +166,20 @@ class TensorProduct(torch.nn.Module):
             ],
         )
 
+    def of_outer(self, outer: torch.Tensor) -> torch.Tensor:
+        """Products of factors that come as outer products, or as sums of such.
+
+        :param outer: ``[N, c, M1, M2]``
+        :return: ``[N, M3, c]``
+        """
+        outer = outer.transpose(0, 1).index_select(2, self.by_parity1)
+        outer = outer.index_select(3, self.by_parity2)  # [c, N, M1, M2]
+        even, odd = torch.split(outer, self.parities1, 2)
+        even_even, even_odd = torch.split(even, self.parities2, 3)
+        odd_even, odd_odd = torch.split(odd, self.parities2, 3)
+        outers = [even_even, odd_odd, even_odd, odd_even]
+        return self.contract(self.tables(), [part.flatten(2) for part in outers])
+
     def tables(self) -> list[torch.Tensor]:
         """Coefficients times path weights.
 
