@@ -52,14 +52,10 @@ def torch_solver(name: str, edge: int, columns: int):
     """A function that computes potentials and forces, neighbors being known."""
     import torch
 
-    from metatrain_lorem.coulomb import CoulombPotential
-    from metatrain_lorem.graph import (
-        Graph,
-        gather_neighborhoods,
-        neighbor_vectors,
-        safe_norm,
-    )
-    from metatrain_lorem.neighbors import neighbor_list
+    from metatrain_lorem.coulomb.neighbors import neighbor_list
+    from metatrain_lorem.coulomb.potentials import CoulombPotential
+    from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors
+    from metatrain_lorem.ops.safe_norm import safe_norm
 
     positions, charges, cell = (torch.tensor(x) for x in structure(edge, columns))
     pbc = torch.tensor([True] * 3)

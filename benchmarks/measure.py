@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from ase import Atoms
 
+from metatrain_lorem.coulomb.neighbors import neighbor_list
 from metatrain_lorem.graph import Graph
-from metatrain_lorem.neighbors import neighbor_list
-from metatrain_lorem.network import Network, Plan
-from metatrain_lorem.readout import scalar_readout
+from metatrain_lorem.network.lorem import Network, Plan
+from metatrain_lorem.network.readout import scalar_readout
 
 
 RESULTS = Path(__file__).parent / "results"

@@ -26,7 +26,8 @@ from measure import (
 from structures import crystal, water_box
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors, safe_norm
+from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors
+from metatrain_lorem.ops.safe_norm import safe_norm
 
 
 STRUCTURES = {

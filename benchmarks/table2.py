@@ -38,7 +38,7 @@ from measure import (
 )
 from structures import PAPER, crystal, realistic
 
-from metatrain_lorem.fixed_tables import with_fixed_tables
+from metatrain_lorem.network.fixed_tables import with_fixed_tables
 
 
 KINDS = ("sr", "lr")

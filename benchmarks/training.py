@@ -32,7 +32,7 @@ from metatrain.utils.hypers import init_with_defaults
 from metatrain.utils.loss import LossSpecification
 from structures import crystal, water_box
 
-from metatrain_lorem.batches import Batch, Batches
+from metatrain_lorem.training.batches import Batch, Batches
 
 
 DIMERS = Path(__file__).parents[1] / "examples" / "data" / "dimers_train.xyz"

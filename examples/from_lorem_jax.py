@@ -29,13 +29,13 @@ from metatomic.torch import AtomisticModel, ModelOutput
 from metatomic_ase import MetatomicCalculator
 from metatrain.utils.io import load_model
 
-from metatrain_lorem.convert import from_jax, to_jax
 from metatrain_lorem.hypers import network_arguments
-from metatrain_lorem.jax_files import JaxModel, write_jax_model
-from metatrain_lorem.jax_parameters import jax_parameters
-from metatrain_lorem.jax_settings import hypers_from_settings, settings_from_hypers
-from metatrain_lorem.network import Network
-from metatrain_lorem.readout import scalar_readout
+from metatrain_lorem.lorem_jax.convert import from_jax, to_jax
+from metatrain_lorem.lorem_jax.files import JaxModel, write_jax_model
+from metatrain_lorem.lorem_jax.parameters import jax_parameters
+from metatrain_lorem.lorem_jax.settings import hypers_from_settings, settings_from_hypers
+from metatrain_lorem.network.lorem import Network
+from metatrain_lorem.network.readout import scalar_readout
 
 
 STRUCTURES = Path(__file__).parent / "data" / "dimers_test.xyz"

@@ -1,7 +1,7 @@
 """Fixtures of several files."""
 
 import pytest
-from energy_model import EnergyModel
+from helpers.energy_model import EnergyModel
 
 
 @pytest.fixture(scope="session", params=[0, 1], ids=["local", "messages"])

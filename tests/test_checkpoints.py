@@ -6,7 +6,7 @@ from typing import Any
 import metatensor.torch as mts
 import pytest
 import torch
-from lorem_models import (
+from helpers.lorem_models import (
     DIPOLE,
     ENERGY,
     MIXED,
@@ -15,11 +15,11 @@ from lorem_models import (
     make_model,
     predict,
 )
+from helpers.systems import molecule
 from metatomic.torch import (
     ModelMetadata,
 )
 from metatrain.utils.io import model_from_checkpoint
-from systems import molecule
 
 from metatrain_lorem.model import LOREM
 

@@ -7,7 +7,7 @@ import sys
 import metatensor.torch as mts
 import pytest
 import torch
-from lorem_models import (
+from helpers.lorem_models import (
     DIPOLE,
     ENERGY,
     MATRIX,
@@ -19,6 +19,7 @@ from lorem_models import (
     make_system,
     predict,
 )
+from helpers.systems import crystal, molecule
 from metatomic.torch import (
     ModelEvaluationOptions,
     ModelMetadata,
@@ -26,9 +27,8 @@ from metatomic.torch import (
     System,
     load_atomistic_model,
 )
-from systems import crystal, molecule
 
-from metatrain_lorem import fixed_tables
+from metatrain_lorem.network import fixed_tables
 
 
 @pytest.mark.parametrize("num_message_passing", [0, 2])

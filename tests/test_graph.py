@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from energy_model import CUTOFF, EnergyModel, evaluate
-from pair_sums import pair_vectors
-from systems import (
+from helpers.energy_model import CUTOFF, EnergyModel, evaluate
+from helpers.pair_sums import pair_vectors
+from helpers.systems import (
     STRUCTURES,
     crystal,
     distant_atoms,
@@ -21,8 +21,8 @@ from metatrain_lorem.graph import (
     Neighborhoods,
     gather_neighborhoods,
     neighbor_vectors,
-    safe_norm,
 )
+from metatrain_lorem.ops.safe_norm import safe_norm
 
 
 MIXED = mixed()

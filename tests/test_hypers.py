@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from lorem_models import (
+from helpers.lorem_models import (
     ARCHITECTURE,
     MIXED,
     energies_of,
@@ -13,9 +13,9 @@ from lorem_models import (
     make_model,
     small_hypers,
 )
+from helpers.systems import crystal, make_graph, molecule
 from metatrain.utils.architectures import check_architecture_options, get_default_hypers
 from metatrain.utils.pydantic import MetatrainValidationError
-from systems import crystal, make_graph, molecule
 
 from metatrain_lorem.model import LOREM
 

@@ -3,7 +3,7 @@
 import metatensor.torch as mts
 import pytest
 import torch
-from lorem_models import (
+from helpers.lorem_models import (
     ARCHITECTURE,
     BASELINE,
     DIPOLE,
@@ -20,13 +20,7 @@ from lorem_models import (
     make_system,
     predict,
 )
-from metatensor.torch import TensorBlock
-from metatomic.torch import (
-    ModelOutput,
-    System,
-)
-from metatrain.utils.architectures import get_default_hypers
-from systems import (
+from helpers.systems import (
     crystal,
     make_graph,
     make_structure,
@@ -34,7 +28,13 @@ from systems import (
     rotation,
     transformed,
 )
-from training_tools import target_info
+from helpers.training_tools import target_info
+from metatensor.torch import TensorBlock
+from metatomic.torch import (
+    ModelOutput,
+    System,
+)
+from metatrain.utils.architectures import get_default_hypers
 
 from metatrain_lorem.model import LOREM
 

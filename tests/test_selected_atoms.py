@@ -5,7 +5,7 @@ import copy
 import metatensor.torch as mts
 import pytest
 import torch
-from lorem_models import (
+from helpers.lorem_models import (
     DIPOLE,
     ENERGY,
     MIXED,

@@ -7,15 +7,9 @@ from pathlib import Path
 import ase
 import pytest
 import torch
-from lorem_models import predict
-from metatomic.torch import AtomisticModel, System
-from metatrain.llpr.model import LLPRUncertaintyModel
-from metatrain.llpr.trainer import Trainer as LLPRTrainer
-from metatrain.utils.architectures import get_default_hypers
-from metatrain.utils.data import Dataset, DatasetInfo, TargetInfo
-from systems import Structure, crystal, rattled
-from torch.utils.data import Subset
-from training_tools import (
+from helpers.lorem_models import predict
+from helpers.systems import Structure, crystal, rattled
+from helpers.training_tools import (
     dimers,
     energy_info,
     make_dataset,
@@ -26,6 +20,12 @@ from training_tools import (
     training_hypers,
     types_of,
 )
+from metatomic.torch import AtomisticModel, System
+from metatrain.llpr.model import LLPRUncertaintyModel
+from metatrain.llpr.trainer import Trainer as LLPRTrainer
+from metatrain.utils.architectures import get_default_hypers
+from metatrain.utils.data import Dataset, DatasetInfo, TargetInfo
+from torch.utils.data import Subset
 
 from metatrain_lorem.cli import main
 from metatrain_lorem.trainer import Trainer

@@ -33,7 +33,7 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from metatrain.utils.io import load_model
 
-from metatrain_lorem.ase_calculator import WrappingCalculator
+from metatrain_lorem.engines.ase import WrappingCalculator
 
 
 TIMESTEP = 2 * units.fs

@@ -23,14 +23,14 @@ from metatrain.utils.hypers import raise_if_hypers_mismatch
 from metatrain.utils.metadata import merge_metadata
 
 from . import checkpoints
-from .added_types import with_atomic_types
 from .documentation import ModelHypers
-from .fixed_tables import with_fixed_tables
 from .hypers import checked_zero_sums, network_arguments
-from .network import Network
+from .network.fixed_tables import with_fixed_tables
+from .network.lorem import Network
 from .outputs import add_matching_blocks, atom_map, select_and_sum, without_mean
 from .systems import atom_samples, graph_of_systems
 from .targets import TargetReadout
+from .training.added_types import with_atomic_types
 
 
 ARCHITECTURE = "metatrain_lorem"

@@ -7,7 +7,7 @@ import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatrain.utils.sum_over_atoms import sum_over_atoms
 
-from .graph import mean_rows, take_rows
+from .ops.rows import mean_rows, take_rows
 
 
 def atom_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:

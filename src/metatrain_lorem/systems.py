@@ -4,7 +4,8 @@ import torch
 from metatensor.torch import Labels
 from metatomic.torch import NeighborListOptions, System
 
-from .graph import Graph, count_rows
+from .graph import Graph
+from .ops.rows import count_rows
 
 
 def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Graph:

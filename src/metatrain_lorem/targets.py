@@ -5,8 +5,8 @@ from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatrain.utils.data import TargetInfo
 from metatrain.utils.data.atom_pair_helpers import check_no_atom_pair_targets
 
-from .network import Network
-from .readout import CartesianBlock, Readout, ScalarBlock, SphericalBlock
+from .network.lorem import Network
+from .network.readout import CartesianBlock, Readout, ScalarBlock, SphericalBlock
 
 
 class TargetReadout(Readout):

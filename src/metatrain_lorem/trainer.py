@@ -21,12 +21,12 @@ from metatrain.utils.logging import ROOT_LOGGER, MetricLogger
 from metatrain.utils.metrics import get_selected_metric
 
 from . import checkpoints
-from .baseline import fit_baseline, preparation
-from .batches import AnyDataset, Batches, training_batches, validation_batches
 from .documentation import TrainerHypers
 from .hypers import check_training_hypers
-from .objective import Errors, Objective
-from .optimization import build_optimizers, learning_rate, restore_optimizers
+from .training.baseline import fit_baseline, preparation
+from .training.batches import AnyDataset, Batches, training_batches, validation_batches
+from .training.objective import Errors, Objective
+from .training.optimization import build_optimizers, learning_rate, restore_optimizers
 
 
 class Process(NamedTuple):

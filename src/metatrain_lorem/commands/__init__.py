@@ -1,0 +1,1 @@
+"""Sub-commands of ``mtt-lorem``, one in each file."""

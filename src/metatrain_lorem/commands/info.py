@@ -1,0 +1,89 @@
+"""``mtt-lorem info``: the long-range part of a model, for a structure."""
+
+import argparse
+from pathlib import Path
+
+import ase
+import ase.io
+import torch
+from metatomic.torch import load_atomistic_model
+
+from ..coulomb.estimate import Estimate, estimate
+
+
+METHODS = {
+    "open": "sum over all pairs, exact",
+    "ewald": "Ewald sum",
+    "mesh": "Ewald sum on a mesh",
+}
+
+
+def describe(model_path: str | Path, structure_path: str | Path, index: str = "0") -> str:
+    """What the long-range part of an exported model will do with a structure.
+
+    :param model_path: file of ``mtt export``, of LOREM or of `llpr` around it
+    :param structure_path: any file that ASE reads
+    :param index: frame of that file, in ASE's notation
+    :raises ValueError: if the model is not a LOREM model, or the structure cannot be
+        treated, saying why
+    """
+    atoms = ase.io.read(structure_path, index=index)
+    if not isinstance(atoms, ase.Atoms):
+        raise ValueError(f"'{index}' is more than one frame of {structure_path}")
+    model = load_atomistic_model(str(model_path))
+    lorem = getattr(model.module, "model", model.module)
+    network = getattr(lorem, "network", None)
+    if network is None:
+        raise ValueError(f"{model_path} is not a LOREM model")
+    lines = [f"structure         {len(atoms)} atoms, periodic {_directions(atoms.pbc)}"]
+    if network.long_range is None:
+        return "\n".join([*lines, "long range        none in this model"])
+    solver = network.long_range.coulomb
+    # A scalar charge, and one for each component of each degree
+    num_columns = 1 + network.long_range.expand.weight.shape[0] ** 2
+    dtype = model.capabilities().dtype
+    result = estimate(
+        solver,
+        torch.tensor(atoms.positions, dtype=getattr(torch, dtype)),
+        torch.tensor(atoms.cell.array, dtype=getattr(torch, dtype)),
+        torch.tensor(atoms.pbc),
+        num_columns,
+    )
+    return "\n".join(lines + _lines(result, solver, num_columns))
+
+
+def _lines(result: Estimate, solver: torch.nn.Module, num_columns: int) -> list[str]:
+    lines = [f"method            {METHODS[result.method]}"]
+    if result.method != "open":
+        lines.append(
+            f"real space        cutoff {solver.cutoff:g}, smearing {solver.smearing:g}"
+        )
+    if result.method == "ewald":
+        lines.append(f"k-vectors         {result.num_k} (half space)")
+    if result.method == "mesh":
+        lines.append(f"mesh              {' x '.join(str(n) for n in result.mesh)}")
+    if result.method != "open":
+        lines.append(
+            f"relative errors   {result.real_space_error:.1e} real space, "
+            f"{result.reciprocal_error:.1e} reciprocal space"
+        )
+    memory = result.memory / 2**20
+    lines.append(f"memory            {memory:.0f} MiB, {num_columns} charges per atom")
+    return lines
+
+
+def _directions(pbc: list[bool]) -> str:
+    names = [name for name, periodic in zip("abc", pbc) if periodic]
+    return "along " + ", ".join(names) if names else "in no direction"
+
+
+def add_subcommand(subparsers: "argparse._SubParsersAction") -> None:
+    """Add ``info`` to the command line."""
+    parser = subparsers.add_parser(
+        "info",
+        help="method, errors and memory of the long-range part, for a structure",
+    )
+    parser.add_argument("model", help="model from `mtt export`")
+    parser.add_argument("structure", help="file that ASE reads")
+    parser.add_argument("--index", default="0", help="frame of the file (default: first)")
+    parser.set_defaults(run=lambda args: describe(args.model, args.structure, args.index))

@@ -1,0 +1,1 @@
+"""What helps to run exported models in simulation engines."""

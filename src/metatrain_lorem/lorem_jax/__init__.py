@@ -1,0 +1,1 @@
+"""Models of lorem-jax, the reference code."""

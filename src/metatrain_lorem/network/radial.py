@@ -1,0 +1,58 @@
+"""Radial basis: Bernstein polynomials under a cosine cutoff."""
+
+import math
+
+import torch
+
+from ..lorem_jax.binomials import jax_binomial_errors
+
+
+class RadialBasis(torch.nn.Module):
+    r"""Bernstein polynomials of the reduced distance, times a cosine cutoff.
+
+    .. math::
+
+        R_k(r) = \binom{K-1}{k} x^k (1-x)^{K-1-k} f_c(r), \quad x = r / r_c, \quad
+        f_c(r) = \tfrac12 \left(1 + \cos \pi x\right)
+
+    for ``k = 0 ... K-1``; zero at and beyond the cutoff (arXiv:2507.19382, section
+    "Architecture"). Evaluated as one exponential of a linear combination of
+    ``log x``, ``log(1-x)`` and ``log f_c``, which is as accurate as the product and
+    takes two kernels instead of ``K``.
+
+    :param cutoff: cutoff radius ``r_c``, in the unit of the distances
+    :param num_radial: number of functions ``K``
+    :param reference: take the binomials of lorem-jax, see :func:`jax_binomial_errors`
+    """
+
+    def __init__(self, cutoff: float, num_radial: int, reference: bool = False) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        degree = num_radial - 1
+        k = torch.arange(num_radial, dtype=torch.float64)
+        log_binomial = (
+            math.lgamma(degree + 1) - torch.lgamma(k + 1) - torch.lgamma(degree - k + 1)
+        )
+        if reference:
+            log_binomial = log_binomial + jax_binomial_errors(num_radial)
+        powers = torch.stack([k, degree - k, torch.ones_like(k)])
+        self.register_buffer("powers", powers, persistent=False)
+        self.register_buffer("log_binomial", log_binomial, persistent=False)
+
+    def forward(self, distances: torch.Tensor) -> torch.Tensor:
+        """``[G, W] -> [G, K, W]``, for distances of at least zero."""
+        inside = distances < self.cutoff
+        # The clamps only keep the logarithms finite: at x = 1e-12, all but one
+        # function have vanished; outside of the cutoff, all do.
+        x = (distances / self.cutoff).clamp(min=1e-12)
+        one_minus_x = ((self.cutoff - distances) / self.cutoff).clamp(min=1e-12, max=1)
+        # 1 + cos(pi x) = 2 sin^2(pi (1 - x) / 2) does not cancel at the cutoff.
+        log_cutoff = 2.0 * torch.log(torch.sin(0.5 * math.pi * one_minus_x))
+        log_cutoff = torch.where(inside, log_cutoff, -1e4)  # exp(-1e4) = 0
+        logs = torch.stack([x.log(), one_minus_x.log(), log_cutoff], dim=1)
+        exponents = torch.baddbmm(
+            self.log_binomial.to(logs.dtype).unsqueeze(1),
+            self.powers.to(logs.dtype).t().expand(logs.shape[0], -1, -1),
+            logs,
+        )
+        return torch.exp(exponents)

@@ -1,0 +1,1 @@
+"""Small operations on tensors that several rooms share."""

@@ -1,0 +1,1 @@
+"""How models are trained: data, baseline, objective and optimizers."""

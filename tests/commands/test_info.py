@@ -1,0 +1,91 @@
+"""``mtt-lorem info`` and the estimates behind it."""
+
+import ase.build
+import pytest
+import torch
+from helpers.coulomb_cases import random_system
+from metatomic.torch import ModelMetadata
+from metatrain.utils.architectures import get_default_hypers
+from metatrain.utils.data import DatasetInfo
+from metatrain.utils.data.target_info import get_energy_target_info
+
+from metatrain_lorem.cli import main
+from metatrain_lorem.coulomb.estimate import estimate
+from metatrain_lorem.coulomb.potentials import CoulombPotential
+from metatrain_lorem.model import LOREM
+
+
+def exported_model(folder, enable=True):
+    hypers = get_default_hypers("metatrain_lorem")["model"]
+    hypers = {**hypers, "max_degree": 1, "num_features": 4, "num_radial": 4}
+    hypers["long_range"] = {**hypers["long_range"], "max_degree": 1, "enable": enable}
+    info = DatasetInfo(
+        length_unit="Angstrom",
+        atomic_types=[11, 17],
+        targets={"energy": get_energy_target_info("energy", {"unit": "eV"})},
+    )
+    path = folder / "model.pt"
+    LOREM(hypers, info).export(ModelMetadata()).save(str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("repeats", "pbc", "expected"),
+    [
+        (1, True, "Ewald sum\n"),
+        (16, True, "Ewald sum on a mesh"),
+        (1, [True, True, False], "Ewald sum\n"),
+        (1, False, "sum over all pairs, exact"),
+    ],
+)
+def test_info(repeats, pbc, expected, tmp_path, capsys):
+    crystal = ase.build.bulk("NaCl", "rocksalt", 5.6, cubic=True) * repeats
+    crystal.pbc = pbc
+    crystal.write(tmp_path / "crystal.xyz")
+    model = exported_model(tmp_path)
+    main(["info", str(model), str(tmp_path / "crystal.xyz")])
+    output = capsys.readouterr().out
+    assert f"{len(crystal)} atoms" in output
+    assert expected in output
+    assert "5 charges per atom" in output
+    assert ("real space" in output) == (pbc is not False)
+
+
+def test_info_refuses(tmp_path, capsys):
+    crystal = ase.build.bulk("NaCl", "rocksalt", 5.6)
+    crystal.write(tmp_path / "crystal.xyz")
+    model = exported_model(tmp_path, enable=False)
+    main(["info", str(model), str(tmp_path / "crystal.xyz")])
+    assert "none in this model" in capsys.readouterr().out
+    crystal.pbc = [True, False, False]
+    crystal.write(tmp_path / "wire.xyz")
+    model = exported_model(tmp_path)
+    (tmp_path / "no.model").touch()
+    for arguments, message in [
+        ((model, tmp_path / "wire.xyz"), "periodic in one direction only"),
+        ((model, tmp_path / "missing.xyz"), "No such file"),
+        ((model, model), "error"),
+        ((tmp_path / "no.model", tmp_path / "wire.xyz"), "error"),
+        ((tmp_path / "missing.pt", tmp_path / "wire.xyz"), "No such file"),
+    ]:
+        with pytest.raises(SystemExit):
+            main(["info", *map(str, arguments)])
+        assert message in capsys.readouterr().err
+
+
+def test_number_of_k_vectors():
+    """The number in the sphere, up to its surface."""
+    system = random_system("skewed", 200)
+    scale = 3.0
+    positions, cell = scale * system.positions, scale * system.cell
+    solver = CoulombPotential(5.0, 1.25)
+    result = estimate(solver, positions, cell, system.pbc)
+    radius = solver.reciprocal.radius(float(torch.linalg.det(cell).abs()), 200)
+    (n,) = solver.reciprocal.box_sizes(cell[None], [radius])
+    grid = torch.cartesian_prod(*[torch.arange(-i, i + 1) for i in n]).double()
+    k = 2 * torch.pi * grid @ torch.linalg.inv(cell).T
+    number = int((k.norm(dim=1) <= radius).sum() - 1) // 2
+    assert result.num_k == pytest.approx(number, rel=0.05)
+    assert result.reciprocal_error == 1e-6
+    assert 1e-5 < result.real_space_error < 1e-2
+    assert result.method == "ewald"

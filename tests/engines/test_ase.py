@@ -1,0 +1,145 @@
+"""Atoms that are far away give the same results, also in float32."""
+
+import ase
+import numpy as np
+import pytest
+import torch
+from helpers.lorem_models import fit, make_model
+from helpers.systems import Structure, molecule, skewed_crystal, slab
+from metatomic.torch import AtomisticModel, ModelOutput
+from metatomic_ase import MetatomicCalculator
+
+from metatrain_lorem.engines.ase import WrappingCalculator, wrapped
+
+
+STRUCTURES = {"crystal": skewed_crystal(), "slab": slab(), "molecule": molecule()}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[torch.dtype, AtomisticModel]:
+    return {
+        dtype: fit(make_model(), atomic_baseline={"energy": 0.0}).to(dtype).export()
+        for dtype in (torch.float32, torch.float64)
+    }
+
+
+@pytest.fixture(params=STRUCTURES)
+def atoms(request) -> ase.Atoms:
+    return to_ase(STRUCTURES[request.param])
+
+
+def to_ase(structure: Structure) -> ase.Atoms:
+    return ase.Atoms(
+        structure.species.numpy(),
+        structure.positions.numpy(),
+        cell=structure.cell.numpy(),
+        pbc=structure.pbc.numpy(),
+    )
+
+
+def moved(atoms: ase.Atoms, number: int = 100) -> ase.Atoms:
+    """Each atom by as many lattice vectors; all atoms together if that is open."""
+    result = atoms.copy()
+    generator = np.random.RandomState(0)
+    signs = generator.choice([-number, number], size=(len(atoms), 3))
+    result.positions += signs @ result.cell[:]
+    periodic = result.cell[result.pbc]
+    shift = np.full(3, 5.0 * number)
+    result.positions += shift - shift @ np.linalg.pinv(periodic) @ periodic
+    return result
+
+
+def results(calculator: MetatomicCalculator, atoms: ase.Atoms) -> tuple[float, np.ndarray]:
+    atoms = atoms.copy()
+    atoms.calc = calculator
+    return atoms.get_potential_energy(), atoms.get_forces()
+
+
+def test_same_results(models, atoms):
+    """In float64 nothing is gained, and nothing changes."""
+    model = models[torch.float64]
+    plain = results(MetatomicCalculator(model, do_gradients_with_energy=False), atoms)
+    calculator = WrappingCalculator(model, do_gradients_with_energy=False)
+    for frame in (atoms, moved(atoms)):
+        energy, forces = results(calculator, frame)
+        assert energy == pytest.approx(plain[0], rel=1e-9, abs=1e-9)
+        np.testing.assert_allclose(forces, plain[1], rtol=0, atol=1e-7)
+
+
+def test_far_away_in_float32(models, atoms):
+    """100 cells away, errors are those of the cell at the origin."""
+    expected = results(
+        MetatomicCalculator(models[torch.float64], do_gradients_with_energy=False), atoms
+    )
+    errors = {}
+    for kind in (MetatomicCalculator, WrappingCalculator):
+        calculator = kind(models[torch.float32], do_gradients_with_energy=False)
+        for place, frame in (("near", atoms), ("far", moved(atoms))):
+            difference = results(calculator, frame)[1] - expected[1]
+            errors[kind, place] = np.abs(difference).max()
+    scale = np.abs(expected[1]).max()
+    assert errors[WrappingCalculator, "far"] < 1e-4 * scale
+    assert errors[MetatomicCalculator, "far"] > 10 * errors[WrappingCalculator, "far"]
+
+
+def test_stress(models):
+    model, atoms = models[torch.float64], to_ase(skewed_crystal())
+    expected = atoms.copy()
+    expected.calc = MetatomicCalculator(model)
+    frame = moved(atoms)
+    frame.calc = WrappingCalculator(model)
+    np.testing.assert_allclose(frame.get_stress(), expected.get_stress(), rtol=0, atol=1e-7)
+
+
+def test_other_ways_to_run(models):
+    calculator = WrappingCalculator(models[torch.float64])
+    frames = [to_ase(structure) for structure in STRUCTURES.values()]
+    expected = [results(calculator, frame)[0] for frame in frames[:1]]
+    energies = calculator.compute_energy([moved(frame) for frame in frames])["energy"]
+    assert float(energies[0]) == pytest.approx(expected[0], rel=1e-9)
+    assert float(calculator.compute_energy(frames[0])["energy"]) == pytest.approx(
+        expected[0], rel=1e-9
+    )
+    outputs = {"feature": ModelOutput(sample_kind="atom")}
+    features = [
+        calculator.run_model(frame, outputs)["feature"].block().values
+        for frame in (frames[0], moved(frames[0]))
+    ]
+    torch.testing.assert_close(features[0], features[1], rtol=1e-9, atol=1e-9)
+
+
+def test_nothing_runs_twice(models):
+    """ASE asks for energy and forces of the same atoms one after the other."""
+    calculator = WrappingCalculator(models[torch.float64])
+    frame = moved(to_ase(skewed_crystal()))
+    frame.calc = calculator
+    assert frame.get_potential_energy() == frame.get_potential_energy(True)
+    first = calculator.results
+    frame.get_forces()
+    frame.get_stress()
+    assert calculator.results is first
+    frame.positions[0] += 0.1
+    frame.get_forces()
+    assert calculator.results is not first
+
+
+def test_wrapped(atoms):
+    """Close to the origin, in the same cell, with the same distances."""
+    frame = moved(atoms)
+    frame.info["key"] = "value"
+    result = wrapped(frame)
+    assert result.info == frame.info
+    assert np.array_equal(result.cell, atoms.cell)
+    assert np.abs(result.positions).max() < 10
+    np.testing.assert_allclose(
+        result.get_all_distances(mic=True), atoms.get_all_distances(mic=True), atol=1e-9
+    )
+    assert len(wrapped(ase.Atoms())) == 0
+
+
+def test_unknown_elements(models):
+    calculator = WrappingCalculator(models[torch.float64])
+    frame = ase.Atoms("CsOKH", np.diag([1.0, 2.0, 3.0, 4.0])[:, :3], calculator=calculator)
+    message = "the model does not know K, Cs; it was trained on H, O, F, Na, Cl"
+    with pytest.raises(ValueError, match=message):
+        frame.get_potential_energy()

@@ -1,0 +1,482 @@
+"""Checkpoints of lorem-jax become ordinary ones of metatrain, and back."""
+
+import shutil
+
+import msgpack
+import numpy as np
+import pytest
+import torch
+import yaml
+from helpers.energy_model import EnergyModel, evaluate
+from helpers.parity_cases import BASELINE, CASES
+from helpers.parity_tools import (
+    REFERENCES,
+    all_structures,
+    empty_model,
+    load_references,
+    random_jax_parameters,
+    torch_structures,
+)
+from metatomic.torch import ModelOutput, System
+from metatrain.utils.architectures import get_default_hypers
+from metatrain.utils.data import DatasetInfo
+from metatrain.utils.data.target_info import get_energy_target_info
+from metatrain.utils.io import (
+    load_model,
+    model_from_checkpoint,
+    trainer_from_checkpoint,
+)
+from metatrain.utils.neighbor_lists import (
+    get_requested_neighbor_lists,
+    get_system_with_neighbor_lists,
+)
+
+from metatrain_lorem.cli import main
+from metatrain_lorem.lorem_jax.convert import (
+    from_jax,
+    jax_from_model,
+    model_from_jax,
+    to_jax,
+)
+from metatrain_lorem.lorem_jax.files import (
+    JaxModel,
+    read_jax_model,
+    read_parameters,
+    write_jax_model,
+    write_parameters,
+)
+from metatrain_lorem.lorem_jax.parameters import (
+    jax_parameters,
+    jax_views,
+    load_jax_parameters,
+)
+from metatrain_lorem.lorem_jax.settings import hypers_from_settings, settings_from_hypers
+from metatrain_lorem.model import LOREM
+
+
+FOLDER = REFERENCES / "checkpoint"
+FILES = ["model.yaml", "baseline.yaml", "model.msgpack"]
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return load_references("predictions")
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return load_references("checkpoint")
+
+
+@pytest.fixture
+def jax_model() -> JaxModel:
+    return read_jax_model(FOLDER)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The stored model of lorem-jax as a checkpoint of metatrain."""
+    path = tmp_path / "model.ckpt"
+    from_jax(FOLDER, path, accuracy="reference")
+    return path
+
+
+def metatomic_systems(model: LOREM, dtype: torch.dtype) -> list[System]:
+    systems = [
+        System(
+            types=structure.species.to(torch.int32),
+            positions=structure.positions.to(dtype),
+            cell=structure.cell.to(dtype),
+            pbc=structure.pbc,
+        )
+        for structure in torch_structures().values()
+    ]
+    options = get_requested_neighbor_lists(model)
+    return [get_system_with_neighbor_lists(system, options) for system in systems]
+
+
+def predicted_energies(model: LOREM, dtype: torch.dtype) -> np.ndarray:
+    outputs = {"energy": ModelOutput(sample_kind="system")}
+    model = model.to(dtype).eval()
+    results = model(metatomic_systems(model, dtype), outputs)
+    return results["energy"].block().values.detach().flatten().numpy()
+
+
+def baseline_energies() -> np.ndarray:
+    return np.array(
+        [
+            sum(BASELINE[z] for z in structure.species.tolist())
+            for structure in torch_structures().values()
+        ]
+    )
+
+
+# -- parameters --
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_views(case, predictions):
+    """Every parameter is seen once, under the names of lorem-jax."""
+    model = empty_model(CASES[case], "reference")
+    views = jax_views(model.network, model.readout)
+    parameters = random_jax_parameters(case, predictions)
+    shapes = {path: values.shape for path, values in parameters.items()}
+    assert {path: tuple(view.shape) for path, view in views.items()} == shapes
+    for view in views.values():
+        view.fill_(1.0)
+    assert all(bool((p == 1.0).all()) for p in model.parameters())
+    num_elements = sum(view.numel() for view in views.values())
+    assert num_elements == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("case", ["default", "tiny", "messages-2"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_round_trip(case, dtype, predictions):
+    model = empty_model(CASES[case], 1e-6).to(getattr(torch, dtype))
+    parameters = {
+        path: values.astype(dtype)
+        for path, values in random_jax_parameters(case, predictions).items()
+    }
+    load_jax_parameters(model.network, model.readout, parameters)
+    result = jax_parameters(model.network, model.readout)
+    assert set(result) == set(parameters)
+    for path, values in parameters.items():
+        assert result[path].dtype == values.dtype
+        np.testing.assert_array_equal(result[path], values)
+
+
+def test_number_of_parameters():
+    """The numbers of the paper's supplement."""
+    for settings, number in [
+        ({"lr": False}, 839129),
+        ({"max_degree_lr": 0}, 1020300),
+        ({"max_degree_lr": 1}, 1020749),
+        ({}, 1021198),
+    ]:
+        model = empty_model(settings, 1e-6)
+        assert sum(p.numel() for p in model.parameters()) == number
+
+
+KERNEL = "params/Update_1/MLP_0/Dense_1/kernel"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.pop(KERNEL), f"has no parameter '{KERNEL}'"),
+        (lambda p: p.update(extra=p[KERNEL]), "'extra' is not used by LOREM"),
+        (
+            lambda p: p.update({"batch_stats/x": p[KERNEL], "params/y": p[KERNEL]}),
+            r"'batch_stats/x' \(and 1 more\) is not used",
+        ),
+        (lambda p: p.update({KERNEL: p[KERNEL].T}), f"'{KERNEL}' has the shape"),
+        (lambda p: p.update({KERNEL: p[KERNEL].astype(int)}), f"'{KERNEL}' is int64"),
+    ],
+)
+def test_wrong_parameters(change, message, predictions):
+    model = empty_model(CASES["tiny"], 1e-6)
+    parameters = random_jax_parameters("tiny", predictions)
+    change(parameters)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=message):
+        load_jax_parameters(model.network, model.readout, parameters)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+# -- settings --
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_settings_round_trip(case):
+    hypers = hypers_from_settings(CASES[case])
+    settings = settings_from_hypers(hypers)
+    assert set(settings) == set(read_jax_model(FOLDER).settings)
+    assert hypers_from_settings(settings) == hypers
+    assert {name: settings[name] for name in CASES[case]} == CASES[case]
+
+
+def test_default_settings():
+    defaults = get_default_hypers("metatrain_lorem")["model"]
+    assert hypers_from_settings({}) == defaults
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cutoff_fn": "smooth_cutoff"}, "'cutoff_fn' of lorem-jax is 'smooth_cutoff'"),
+        ({"radial_basis": "basic_fourier"}, "'radial_basis' .* 'basic_fourier'"),
+        ({"inputs": ["charge"]}, r"'inputs' of lorem-jax is \['charge'\]"),
+        ({"num_heads": 4}, r"'num_heads' of lorem-jax is unknown \(4\)"),
+        ({"max_degree": 2.5}, "'max_degree' of lorem-jax is 2.5, expected int"),
+        ({"lr": 1}, "'lr' of lorem-jax is 1, expected bool"),
+        ({"cutoff": "5"}, "'cutoff' of lorem-jax is '5', expected float"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        hypers_from_settings(settings)
+
+
+def test_settings_of_whole_numbers():
+    cutoff = hypers_from_settings({"cutoff": 5, "inputs": ()})["cutoff"]
+    assert isinstance(cutoff, float)
+
+
+def test_smooth_norms():
+    hypers = hypers_from_settings({})
+    assert hypers["smooth_norms"] is False
+    with pytest.raises(ValueError, match="'smooth_norms' is true"):
+        settings_from_hypers({**hypers, "smooth_norms": True})
+
+
+def test_wrong_smearing():
+    hypers = hypers_from_settings({})
+    hypers["long_range"]["smearing"] = 1.25
+    assert settings_from_hypers(hypers)["cutoff"] == 5.0
+    hypers["long_range"]["smearing"] = 1.0
+    with pytest.raises(ValueError, match="'long_range.smearing' is 1.0"):
+        settings_from_hypers(hypers)
+
+
+# -- files --
+
+
+def test_files_round_trip(jax_model, tmp_path):
+    """What flax and lorem-jax wrote comes out again to the byte."""
+    write_jax_model(tmp_path, jax_model)
+    for name in FILES:
+        expected = (FOLDER / "model" / name).read_bytes()
+        assert (tmp_path / "model" / name).read_bytes() == expected
+    with pytest.raises(FileExistsError):
+        write_jax_model(tmp_path, jax_model)
+
+
+def test_parameter_files():
+    parameters = {"a/b": np.arange(6.0).reshape(2, 3), "a/a": np.ones(1, np.float32)}
+    data = write_parameters(parameters)
+    result = read_parameters(data)
+    assert list(result) == ["a/a", "a/b"]
+    for path, values in parameters.items():
+        assert result[path].dtype == values.dtype
+        np.testing.assert_array_equal(result[path], values)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"params": {"x": 1.0}}, "'params/x' is a float"),
+        ({"params": [1]}, "'params' is a list"),
+        ({"x": {"__msgpack_chunked_array__": True}}, "'x' is split into chunks"),
+        ({"x": msgpack.ExtType(2, b"")}, "extension of type 2"),
+    ],
+)
+def test_wrong_parameter_files(tree, message):
+    with pytest.raises(ValueError, match=message):
+        read_parameters(msgpack.packb(tree))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the stored checkpoint, to be spoiled."""
+    return shutil.copytree(FOLDER, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.yaml", {"lorem.LoremBEC": {}}, "model class 'lorem.LoremBEC' is not"),
+        ("model.yaml", {"a": {}, "b": {}}, "exactly one class"),
+        ("model.yaml", {"lorem.Lorem": {"max_degree": 3}}, "has no parameter"),
+        ("baseline.yaml", {"elemental": {}, "other": {}}, "nothing else"),
+    ],
+)
+def test_wrong_files(name, content, message, folder, tmp_path):
+    (folder / "model" / name).write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=message):
+        from_jax(folder, tmp_path / "model.ckpt")
+    assert not (tmp_path / "model.ckpt").exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_files(name, folder, tmp_path):
+    (folder / "model" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        from_jax(folder, tmp_path / "model.ckpt")
+
+
+# -- models --
+
+
+def test_converted_model(checkpoint, reference):
+    """Energies of lorem-jax in float64, and its baseline."""
+    model = load_model(checkpoint)
+    assert isinstance(model, LOREM)
+    assert model.atomic_types == sorted(BASELINE)
+    expected = reference["model/energies"] + baseline_energies()
+    energies = predicted_energies(model, torch.float64)
+    # The constants of the network, not only its parameters, have been in float32.
+    np.testing.assert_allclose(energies, expected, rtol=0, atol=1e-6)
+
+
+def test_converted_model_float64(jax_model, reference):
+    parameters = {p: v.astype(np.float64) for p, v in jax_model.parameters.items()}
+    model = model_from_jax(jax_model._replace(parameters=parameters), "reference")
+    expected = reference["model/energies"] + baseline_energies()
+    energies = predicted_energies(model, torch.float64)
+    np.testing.assert_allclose(energies, expected, rtol=0, atol=1e-9)
+
+
+def test_float32(jax_model, reference):
+    """The calculator of lorem-jax and ours, both in float32."""
+    model = model_from_jax(jax_model, "reference")
+    assert next(model.parameters()).dtype == torch.float32
+    graph = all_structures(4.0)
+    single = graph._replace(positions=graph.positions.float(), cells=graph.cells.float())
+    energy_model = EnergyModel(num_features=1)
+    energy_model.network = model.network
+    energy_model.readout = model.readouts["energy"]
+    results = evaluate(energy_model, single)
+    energies = reference["calculator/energies"] - baseline_energies()
+    np.testing.assert_allclose(results.energies, energies, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        results.forces, reference["calculator/forces"], rtol=0, atol=1e-5
+    )
+    np.testing.assert_allclose(results.forces, reference["model/forces"], rtol=0, atol=1e-5)
+
+
+def test_round_trip(checkpoint, tmp_path):
+    """From lorem-jax to metatrain and back, to the byte."""
+    to_jax(checkpoint, tmp_path / "back")
+    for name in FILES:
+        expected = (FOLDER / "model" / name).read_bytes()
+        assert (tmp_path / "back" / "model" / name).read_bytes() == expected
+
+
+def test_round_trip_float64(jax_model):
+    parameters = {
+        path: values.astype(np.float64) + 1e-12
+        for path, values in jax_model.parameters.items()
+    }
+    jax_model = jax_model._replace(parameters=parameters)
+    result = jax_from_model(model_from_jax(jax_model))
+    assert result.settings == jax_model.settings
+    assert result.baseline == jax_model.baseline
+    for path, values in parameters.items():
+        assert result.parameters[path].dtype == np.float64
+        np.testing.assert_array_equal(result.parameters[path], values)
+
+
+def test_wrong_dtype(jax_model):
+    parameters = {p: v.astype(np.float16) for p, v in jax_model.parameters.items()}
+    with pytest.raises(ValueError, match="the parameters are float16"):
+        model_from_jax(jax_model._replace(parameters=parameters))
+
+
+def test_export(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exported = load_model(checkpoint).export()
+    exported.save("exported.pt")
+    assert exported.capabilities().interaction_range == float("inf")
+    assert load_model("exported.pt").capabilities().outputs["energy"].unit == "eV"
+
+
+@pytest.mark.parametrize("context", ["restart", "finetune"])
+def test_training_goes_on(context, checkpoint, jax_model):
+    """Data of an energy with forces fit a converted model."""
+    content = torch.load(checkpoint, weights_only=False)
+    model = model_from_checkpoint(content, context=context)
+    hypers = get_default_hypers("metatrain_lorem")["training"]
+    trainer = trainer_from_checkpoint(content, context=context, hypers=hypers)
+    assert trainer.epoch is None
+    target = {"unit": "eV", "quantity": "energy", "description": ""}
+    info = DatasetInfo(
+        length_unit="Angstrom",
+        atomic_types=[1, 8],
+        targets={"energy": get_energy_target_info("energy", target, True, True)},
+    )
+    model = model.restart(info)
+    assert jax_from_model(model).baseline == BASELINE
+    parameters = jax_parameters(model.network, model.readouts["energy"])
+    for path, values in jax_model.parameters.items():
+        np.testing.assert_array_equal(parameters[path], values)
+
+
+# -- from metatrain to lorem-jax --
+
+
+def make_model(targets: dict[str, str], length_unit: str = "angstrom") -> LOREM:
+    """A model with energies as targets, given with their units."""
+    infos = {
+        name: get_energy_target_info(name, {"unit": unit, "description": ""}, True)
+        for name, unit in targets.items()
+    }
+    info = DatasetInfo(length_unit, atomic_types=[1, 8, 9, 11, 17], targets=infos)
+    return LOREM(hypers_from_settings(CASES["tiny"], "reference"), info)
+
+
+def test_trained_model_to_jax(reference):
+    """A scale becomes part of the last layers."""
+    model = make_model({"energy": "eV"}).double()
+    scaler = model.scaler.model
+    for scales in (scaler.scales, scaler.per_target_scales):
+        scales["energy"].block().values[:] = 3.25
+    expected = predicted_energies(model, torch.float64)
+    back = model_from_jax(jax_from_model(model), "reference")
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(
+        predicted_energies(back, torch.float64), expected, rtol=1e-12
+    )
+
+
+def test_several_targets():
+    model = make_model({"energy": "eV", "mtt::other": "eV"})
+    with pytest.raises(ValueError, match=r"one of the targets \['energy', 'mtt::other'\]"):
+        jax_from_model(model)
+    with pytest.raises(ValueError, match="no target 'third'"):
+        jax_from_model(model, "third")
+    parameters = jax_from_model(model, "mtt::other").parameters
+    other = jax_parameters(model.network, model.readouts["mtt::other"])
+    np.testing.assert_array_equal(
+        parameters["params/MLP_0/Dense_2/kernel"], other["params/MLP_0/Dense_2/kernel"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "length_unit", "message"),
+    [
+        ({"energy": "kcal/mol"}, "angstrom", "unit of 'energy' is 'kcal/mol'"),
+        ({"energy": "eV"}, "bohr", "the length unit is 'Bohr'"),
+    ],
+)
+def test_wrong_units(targets, length_unit, message):
+    with pytest.raises(ValueError, match=message):
+        jax_from_model(make_model(targets, length_unit))
+
+
+def test_wrong_checkpoint(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    load_model(checkpoint).export().save("exported.pt")
+    with pytest.raises(ValueError, match="'exported.pt' is not a checkpoint of LOREM"):
+        to_jax("exported.pt", tmp_path / "back")
+
+
+def test_command_line(tmp_path, capsys):
+    def run(*arguments):
+        main([str(argument) for argument in arguments])
+
+    path = tmp_path / "converted.ckpt"
+    run("from-jax", FOLDER, "-o", path, "--accuracy", "reference")
+    assert load_model(path).hypers["long_range"]["accuracy"] == "reference"
+    run("from-jax", FOLDER, "-o", path, "--accuracy", "1e-5")
+    assert load_model(path).hypers["long_range"]["accuracy"] == 1e-5
+    run("to-jax", path, "-o", tmp_path / "back", "--target", "energy")
+    assert read_jax_model(tmp_path / "back").baseline == BASELINE
+    assert capsys.readouterr().out.endswith(f"Wrote '{tmp_path / 'back'}'\n")
+    for arguments, message in [
+        (["from-jax", FOLDER, "--accuracy", "high"], "neither a number nor 'reference'"),
+        (["from-jax", tmp_path], "model.yaml"),
+        (["to-jax", tmp_path / "missing.ckpt", "-o", tmp_path], "no checkpoint"),
+    ]:
+        with pytest.raises(SystemExit):
+            run(*arguments)
+        assert message in capsys.readouterr().err

@@ -1,0 +1,63 @@
+"""No operation mixes two devices, and what follows the plan never waits for one.
+
+Checked on a pretended device, for machines without a GPU.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+from helpers.device_checks import check_same_numbers, check_waits
+from helpers.energy_model import EnergyModel
+from helpers.systems import STRUCTURES, mixed
+from torch.utils import backend_registration
+
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this torch has no devices made in Python",
+)
+
+BATCHES = {name: [function()] for name, function in STRUCTURES.items()}
+BATCHES["mixed"] = mixed()
+
+
+def reference_method() -> EnergyModel:
+    return EnergyModel(accuracy=0.0)
+
+
+def messages() -> EnergyModel:
+    return EnergyModel(num_message_passing=1)
+
+
+def short_range() -> EnergyModel:
+    return EnergyModel(long_range=False)
+
+
+def mesh() -> EnergyModel:
+    model = EnergyModel()
+    model.network.long_range.coulomb.method = "mesh"
+    return model
+
+
+MODELS = [EnergyModel, messages, short_range, reference_method, mesh]
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ProcessPoolExecutor]:
+    """A process that knows one device more."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("make_model", MODELS, ids=lambda function: function.__name__)
+def test_same_numbers(process, make_model, batch):
+    process.submit(check_same_numbers, make_model(), BATCHES[batch]).result()
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("make_model", MODELS, ids=lambda function: function.__name__)
+def test_waits(process, make_model, batch):
+    process.submit(check_waits, make_model(), BATCHES[batch]).result()
