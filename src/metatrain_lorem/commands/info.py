@@ -41,14 +41,16 @@ def describe(model_path: str | Path, structure_path: str | Path, index: str = "0
     solver = network.long_range.coulomb
     # A scalar charge, and one for each component of each degree
     num_columns = 1 + network.long_range.expand.weight.shape[0] ** 2
-    dtype = model.capabilities().dtype
-    result = estimate(
-        solver,
-        torch.tensor(atoms.positions, dtype=getattr(torch, dtype)),
-        torch.tensor(atoms.cell.array, dtype=getattr(torch, dtype)),
-        torch.tensor(atoms.pbc),
+    dtype = getattr(torch, model.capabilities().dtype)
+    positions = torch.tensor(atoms.positions, dtype=dtype)
+    plan = solver.plan(
+        positions,
+        torch.tensor(atoms.cell.array, dtype=dtype).unsqueeze(0),
+        torch.tensor(atoms.pbc).unsqueeze(0),
+        torch.zeros(len(atoms), dtype=torch.int64),
         num_columns,
     )
+    result = estimate(solver, plan, num_columns, positions.element_size())
     return "\n".join(lines + _lines(result, solver, num_columns))
 
 
