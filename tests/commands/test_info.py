@@ -11,7 +11,7 @@ from metatrain.utils.data.target_info import get_energy_target_info
 
 from metatrain_lorem.cli import main
 from metatrain_lorem.coulomb import CoulombSolver
-from metatrain_lorem.coulomb.estimate import estimate
+from metatrain_lorem.coulomb.estimate import estimate, plan_of_one
 from metatrain_lorem.model import LOREM
 
 
@@ -79,8 +79,7 @@ def test_number_of_k_vectors():
     scale = 3.0
     positions, cell = scale * system.positions, scale * system.cell
     solver = CoulombSolver(5.0, 1.25)
-    systems = torch.zeros(200, dtype=torch.int64)
-    plan = solver.plan(positions, cell[None], system.pbc[None], systems, 1)
+    plan = plan_of_one(solver, positions, cell, system.pbc, num_columns=1)
     result = estimate(solver, plan, num_columns=1, element_size=8)
     kvectors = solver.planner.kvectors
     (radius,) = kvectors.radii(plan.lattices)

@@ -8,7 +8,7 @@ import ase.io
 import torch
 from metatomic.torch import load_atomistic_model
 
-from ..coulomb.estimate import Estimate, estimate
+from ..coulomb.estimate import Estimate, estimate, plan_of_one
 
 
 METHODS = {
@@ -43,13 +43,8 @@ def describe(model_path: str | Path, structure_path: str | Path, index: str = "0
     num_columns = 1 + network.long_range.expand.weight.shape[0] ** 2
     dtype = getattr(torch, model.capabilities().dtype)
     positions = torch.tensor(atoms.positions, dtype=dtype)
-    plan = solver.plan(
-        positions,
-        torch.tensor(atoms.cell.array, dtype=dtype).unsqueeze(0),
-        torch.tensor(atoms.pbc).unsqueeze(0),
-        torch.zeros(len(atoms), dtype=torch.int64),
-        num_columns,
-    )
+    cell = torch.tensor(atoms.cell.array, dtype=dtype)
+    plan = plan_of_one(solver, positions, cell, torch.tensor(atoms.pbc), num_columns)
     result = estimate(solver, plan, num_columns, positions.element_size())
     return "\n".join(lines + _lines(result, solver, num_columns))
 

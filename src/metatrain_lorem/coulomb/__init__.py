@@ -2,7 +2,7 @@
 
 Crystals, slabs and molecules, mixed in one batch; any number of columns of charges, each a
 problem of its own; a stated accuracy, by k-vectors or, where it is faster, on a mesh.
-Everything is twice differentiable in positions, charges and cells, and works in TorchScript.
+Twice differentiable in positions, charges and cells; works in TorchScript.
 
 Conventions, shared with torch-pme and lorem-jax: a unit charge at distance ``r``
 contributes ``1 / r``, and potentials carry a factor 1/2, so that the electrostatic energy

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from .mesh_size import BLOCK, ORDER, num_points
+from .periodicity import checked_lattices
 from .plan import CoulombPlan, EwaldGroup, MeshGroup
 from .solver import CoulombSolver
 from .truncation import real_space_error
@@ -21,6 +22,25 @@ class Estimate(NamedTuple):
     real_space_error: float  # of the sum up to the cutoff
     reciprocal_error: float  # of the sum over k-vectors or on the mesh
     memory: int  # bytes of arrays that are kept for the forces
+
+
+def plan_of_one(
+    solver: CoulombSolver,
+    positions: torch.Tensor,
+    cell: torch.Tensor,
+    pbc: torch.Tensor,
+    num_columns: int,
+) -> CoulombPlan:
+    """The plan of a single system.
+
+    :param solver: the solver, also from a TorchScript model
+    :raises ValueError: see :meth:`.CoulombSolver.forward`; also where TorchScript would
+        raise an error of its own
+    """
+    systems = torch.zeros(positions.shape[0], dtype=torch.int64)
+    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
+    lattices = checked_lattices(positions, cells, periodic, systems, solver.vacuum)
+    return solver.planner(lattices, periodic, systems, num_columns)
 
 
 def estimate(

@@ -28,7 +28,8 @@ def mesh_shape(
         5 \cdot 10^{-3} \, r (1 + r / 2) \, (h / \sigma)^{11}
 
     with the spacing :math:`h` of mesh points and :math:`r = d / \sigma` as in
-    :mod:`.truncation`; that of the potentials is smaller.
+    :mod:`.truncation` (``benchmarks/fit_accuracy.py``: by a factor of three); that of the
+    potentials is smaller.
 
     :param cell: ``[3, 3]``
     :param accuracy: relative error, see :mod:`.truncation`

@@ -56,8 +56,8 @@ def similar_systems(systems: list[int], factors: list[list[int]]) -> list[list[i
     :param factors: of each of them, equally many
     :return: lists of system indices
     """
-    if len(systems) == 1:
-        return [systems]
+    if len(systems) < 2:
+        return [[system] for system in systems]
     works = [_product(of_system) for of_system in factors]
     order: list[int] = torch.argsort(torch.tensor(works)).tolist()
     groups: list[list[int]] = []

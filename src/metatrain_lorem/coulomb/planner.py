@@ -150,8 +150,8 @@ def mesh_is_faster(waves: int, points: int, num_columns: int) -> bool:
     :param points: see :func:`.num_points`
     :param num_columns: columns of charges
     """
-    # Measured times of one atom and k-vector, and of one point
-    return waves * (4 + num_columns) > 130 * points * (0.6 + num_columns)
+    # Fitted to measured times by `benchmarks/fit_methods.py`
+    return waves * (2.6 + num_columns) > 155 * points * num_columns
 
 
 def of_method(wanted: str, methods: list[str]) -> list[int]:
