@@ -52,24 +52,25 @@ def torch_solver(name: str, edge: int, columns: int):
     """A function that computes potentials and forces, neighbors being known."""
     import torch
 
+    from metatrain_lorem.coulomb import CoulombSolver, Pairs
     from metatrain_lorem.coulomb.neighbors import neighbor_list
-    from metatrain_lorem.coulomb.potentials import CoulombPotential
-    from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors
-    from metatrain_lorem.ops.safe_norm import safe_norm
 
     positions, charges, cell = (torch.tensor(x) for x in structure(edge, columns))
     pbc = torch.tensor([True] * 3)
     i, j, shifts = neighbor_list(positions, cell, pbc, CUTOFF)
-    zeros = torch.zeros(len(positions), dtype=torch.int64)
     positions.requires_grad_(True)
+    offsets = shifts.double() @ cell
+
+    def distances():
+        return torch.linalg.vector_norm(positions[j] - positions[i] + offsets, dim=1)
+
     if name.startswith("ours"):
-        solver = CoulombPotential(CUTOFF, SMEARING, method=name.split()[1])
+        solver = CoulombSolver(CUTOFF, SMEARING, method=name.split()[1])
+        zeros = torch.zeros(len(positions), dtype=torch.int64)
 
         def potentials():
-            graph = Graph(positions, zeros, cell[None], pbc[None], zeros, i, j, shifts)
-            rows = gather_neighborhoods(graph)
-            distances = safe_norm(neighbor_vectors(graph, rows, CUTOFF))
-            return solver(graph, rows, distances, charges)
+            pairs = Pairs(i, j.unsqueeze(1), distances().unsqueeze(1))
+            return solver(positions, charges, cell[None], pbc[None], zeros, pairs)
 
     else:
         import torchpme
@@ -80,12 +81,10 @@ def torch_solver(name: str, edge: int, columns: int):
         kind, options = kind[name.split()[1]], options[name.split()[1]]
         calculator = kind(potential, full_neighbor_list=True, **options)
         calculator = calculator.to(torch.float64)
-        pairs, offsets = torch.stack([i, j], 1), shifts.double() @ cell
+        pairs = torch.stack([i, j], 1)
 
         def potentials():
-            vectors = positions[j] - positions[i] + offsets
-            distances = torch.linalg.vector_norm(vectors, dim=1)
-            return calculator(charges, cell, positions, pairs, distances)
+            return calculator(charges, cell, positions, pairs, distances())
 
     return lambda: torch.autograd.grad((potentials() * charges).sum(), positions)
 

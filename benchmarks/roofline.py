@@ -26,6 +26,7 @@ from measure import (
 from structures import crystal, water_box
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from metatrain_lorem.coulomb import Pairs
 from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors
 from metatrain_lorem.ops.safe_norm import safe_norm
 
@@ -158,7 +159,13 @@ def step_times(graph: Graph) -> dict[str, float]:
         (vectors,),
     )
     steps["potentials"] = (
-        lambda r, q: block.coulomb.evaluate(graph, plan.rows, r, q, plan.coulomb),
+        lambda r, q: block.coulomb.evaluate(
+            graph.positions,
+            q,
+            graph.cells,
+            Pairs(plan.rows.centers, plan.rows.neighbors, r),
+            plan.coulomb,
+        ),
         (distances, charges),
     )
     seconds = {"plan": median_time(lambda: network.plan(graph))}

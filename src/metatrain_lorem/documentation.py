@@ -55,9 +55,10 @@ class LongRangeHypers(TypedDict):
     real-space sum (6e-5 by default, 6e-7 for a fifth of the cutoff) and needs more
     k-vectors. (:math:`\\sigma`)"""
     accuracy: float | Literal["reference"] = 1e-6
-    """Size of the largest neglected reciprocal-space term, relative to the first.
-    ``reference`` takes the k-vectors and the slab vacuum of the ``lorem-jax`` code, and
-    the rounding of its radial functions."""
+    """Largest error of the reciprocal-space sum, root mean square, of potentials and of
+    forces, in the units of ``metatrain_lorem.coulomb.truncation``; that of the real-space
+    sum follows from ``smearing``. ``reference`` takes the k-vectors and the slab vacuum
+    of the ``lorem-jax`` code, and the rounding of its radial functions."""
 
 
 class ModelHypers(TypedDict):

@@ -6,7 +6,9 @@ from typing import Any
 
 from metatrain.utils.data import DatasetInfo
 
+from .coulomb import CoulombSolver
 from .documentation import LongRangeHypers, ModelHypers
+from .network.reference import jax_binomial_errors, jax_solver
 
 
 def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dict[str, Any]:
@@ -20,14 +22,18 @@ def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dic
     long_range = hypers["long_range"]
     others = ("long_range", "zero_sum_targets")
     arguments = {key: value for key, value in hypers.items() if key not in others}
-    arguments["cutoff"] = float(hypers["cutoff"])
-    accuracy = long_range["accuracy"]
+    cutoff = arguments["cutoff"] = float(hypers["cutoff"])
+    smearing, accuracy = long_range["smearing"], long_range["accuracy"]
+    smearing = cutoff / 4 if smearing is None else float(smearing)
+    if accuracy == "reference":
+        arguments["solver"] = jax_solver(cutoff, smearing)
+        arguments["binomial_errors"] = jax_binomial_errors(hypers["num_radial"])
+    else:
+        arguments["solver"] = CoulombSolver(cutoff, smearing, float(accuracy))
     return {
         **arguments,
         "long_range": bool(long_range["enable"]),
         "max_degree_lr": long_range["max_degree"],
-        "smearing": long_range["smearing"],
-        "accuracy": 0.0 if accuracy == "reference" else float(accuracy),
         "num_species": max([99, *atomic_types]) + 1,
     }
 

@@ -15,7 +15,7 @@ SCRIPT = """
 import json, resource, sys
 import torch
 from helpers.coulomb_cases import Charged, graph_of, solve_graph
-from metatrain_lorem.coulomb.potentials import CoulombPotential
+from metatrain_lorem.coulomb import CoulombSolver
 
 def box(num_atoms, length, periodic=True):
     return Charged(
@@ -38,7 +38,7 @@ charges = torch.cat([system.charges for system in systems]).float()
 if case == "cluster":
     charges = charges[:, :1]
 graph = graph_of(systems, torch.float32)
-solver = CoulombPotential(5.0, 1.25)
+solver = CoulombSolver(5.0, 1.25)
 if scripted:
     solver = torch.jit.script(solver)
 positions = graph.positions.requires_grad_(True)

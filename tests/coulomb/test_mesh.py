@@ -12,8 +12,9 @@ from helpers.coulomb_cases import (
     supercell,
 )
 
+from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
 from metatrain_lorem.coulomb.mesh import MeshSum
-from metatrain_lorem.coulomb.potentials import CoulombPotential, coulomb_potentials
+from metatrain_lorem.coulomb.mesh_size import mesh_shape
 
 
 def potentials_forces_stress(system: Charged, **kwargs):
@@ -63,9 +64,8 @@ def test_agrees_with_ewald(cell, pbc):
 
 def test_derivatives():
     system = random_system("skewed", num_atoms=3, num_columns=2)
-    mesh = MeshSum(1.2, 1e-3, 2**29)
-    shape = mesh.shape(system.cell, 3)
-    mesh = torch.jit.script(mesh)
+    mesh = torch.jit.script(MeshSum(1.2))
+    shape = mesh_shape(system.cell, 3, smearing=1.2, accuracy=1e-3)
     inputs = [x.clone().requires_grad_(True) for x in system[:3]] + [shape]
     # The last bits of a Fourier transform depend on where its array lies in memory.
     tolerances = {"atol": 1e-6, "rtol": 1e-5, "nondet_tol": 1e-12}
@@ -77,12 +77,13 @@ def test_derivatives():
 def test_torchscript_and_chunks(dtype):
     system = random_system("skewed", num_atoms=40, num_columns=3)
     positions, charges, cell = (x.to(dtype) for x in system[:3])
+    shape = mesh_shape(system.cell, 40, smearing=1.2, accuracy=1e-4)
     results = []
     for memory in (2**29, 1):
-        eager = MeshSum(1.2, 1e-4, memory)
+        eager = MeshSum(1.2, memory)
         for mesh in (eager, torch.jit.script(eager)):
             x = positions.clone().requires_grad_(True)
-            potentials = mesh(x, charges, cell, eager.shape(cell, 40))
+            potentials = mesh(x, charges, cell, shape)
             gradient = torch.autograd.grad((potentials * charges).sum(), x)[0]
             results.append((potentials.detach(), gradient))
     exact = 1e-12 if dtype == torch.float64 else 1e-4
@@ -113,21 +114,27 @@ def test_scan_of_volumes_is_smooth():
 
 
 def test_method_is_chosen_by_size():
-    solver = CoulombPotential(5.0, 1.25)
+    solver = CoulombSolver(5.0, 1.25)
 
-    def method(num_atoms, num_columns):
-        cell = (num_atoms / 0.1) ** (1 / 3) * torch.eye(3, dtype=torch.float64)[None]
-        radius = solver.reciprocal.radius(float(torch.linalg.det(cell)), num_atoms)
-        sizes = solver.reciprocal.box_sizes(cell, [radius])
-        return solver.methods(cell, [num_atoms], sizes, [3], num_columns)
+    def is_on_mesh(num_atoms, num_columns):
+        edge = (num_atoms / 0.1) ** (1 / 3)
+        plan = solver.plan(
+            edge * torch.rand(num_atoms, 3, dtype=torch.float64),
+            edge * torch.eye(3, dtype=torch.float64)[None],
+            torch.tensor([[True] * 3]),
+            torch.zeros(num_atoms, dtype=torch.int64),
+            num_columns,
+        )
+        assert len(plan.ewald) + len(plan.mesh) == 1
+        return len(plan.mesh) == 1
 
-    assert method(1_000, 1) == method(1_000, 10) == ["ewald"]
+    assert not is_on_mesh(1_000, 1)
+    assert not is_on_mesh(1_000, 10)
     # The more columns, the later a mesh pays.
-    assert method(2_000, 1) == ["mesh"]
-    assert method(2_000, 10) == ["ewald"]
-    assert method(30_000, 1) == method(30_000, 10) == ["mesh"]
-    with pytest.raises(ValueError, match="method is 'p3m'"):
-        CoulombPotential(5.0, 1.25, method="p3m")
+    assert is_on_mesh(2_000, 1)
+    assert not is_on_mesh(2_000, 10)
+    assert is_on_mesh(30_000, 1)
+    assert is_on_mesh(30_000, 10)
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import torch
 import torchpme
 from helpers.coulomb_cases import CELLS, CRYSTALS, Charged, crystal, random_system, rotation
 
+from metatrain_lorem.coulomb import coulomb_potentials
 from metatrain_lorem.coulomb.neighbors import neighbor_list
-from metatrain_lorem.coulomb.potentials import coulomb_potentials
 
 
 SLABS = [(True, True, False), (True, False, True), (False, True, True)]
@@ -158,7 +158,9 @@ def test_vacuum_of_slabs_does_not_matter(neutral, monkeypatch):
     system = random_system("skewed", pbc=(True, True, False), neutral=neutral)
     expected = solve(system, accuracy=1e-10)
     for gap in (4.0, 5.0):
-        monkeypatch.setattr("metatrain_lorem.coulomb.solver.slab_gap", lambda _, g=gap: g)
+        for module in ("solver", "potentials"):
+            name = f"metatrain_lorem.coulomb.{module}.slab_gap"
+            monkeypatch.setattr(name, lambda _, g=gap: g)
         other = solve(system, accuracy=1e-10)
         torch.testing.assert_close(other, expected, rtol=1e-8, atol=1e-8)
     stored = system._replace(cell=system.cell * system.pbc.unsqueeze(1))

@@ -12,7 +12,8 @@ from helpers.coulomb_cases import (
     solve_graph,
 )
 
-from metatrain_lorem.coulomb.potentials import CoulombPotential, coulomb_potentials
+from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
+from metatrain_lorem.network.reference import jax_solver
 
 
 PERIODICITIES = [(True, True, True), (True, False, True), (False, False, False)]
@@ -35,10 +36,10 @@ def mixed_systems() -> list[Charged]:
     ]
 
 
-@pytest.mark.parametrize("accuracy", [0.0, 1e-6])
-def test_batch_equals_single_systems(accuracy):
+@pytest.mark.parametrize("make_solver", [CoulombSolver, jax_solver])
+def test_batch_equals_single_systems(make_solver):
     systems = mixed_systems()
-    solver = CoulombPotential(CUTOFF, CUTOFF / 4, accuracy)
+    solver = make_solver(CUTOFF, CUTOFF / 4)
     for order in (range(10), [3, 9, 0, 5, 8, 1, 2, 7, 6, 4]):
         batch = [systems[i] for i in order]
         charges = torch.cat([system.charges for system in batch])
@@ -53,7 +54,7 @@ def test_torchscript_and_chunks(dtype):
     graph = graph_of(systems, dtype)
     charges = torch.cat([system.charges for system in systems])
     solvers = [
-        CoulombPotential(CUTOFF, CUTOFF / 4, memory=memory) for memory in (2**29, 20_000, 1)
+        CoulombSolver(CUTOFF, CUTOFF / 4, memory=memory) for memory in (2**29, 20_000, 1)
     ]
     results = []
     for solver in solvers:

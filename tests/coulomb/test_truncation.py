@@ -11,7 +11,7 @@ from helpers.coulomb_cases import (
     supercell,
 )
 
-from metatrain_lorem.coulomb.potentials import coulomb_potentials
+from metatrain_lorem.coulomb import coulomb_potentials
 
 
 def sweep():

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from metatrain_lorem.coulomb import Pairs
 from metatrain_lorem.coulomb.neighbors import neighbor_list
 from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors
 from metatrain_lorem.ops.safe_norm import safe_norm
@@ -180,4 +181,11 @@ def graph_of(systems: list[Charged], dtype: torch.dtype = torch.float64) -> Grap
 def solve_graph(solver, graph: Graph, charges: torch.Tensor) -> torch.Tensor:
     rows = gather_neighborhoods(graph)
     distances = safe_norm(neighbor_vectors(graph, rows, CUTOFF))
-    return solver(graph, rows, distances, charges.to(graph.positions.dtype))
+    return solver(
+        graph.positions,
+        charges.to(graph.positions.dtype),
+        graph.cells,
+        graph.pbc,
+        graph.systems,
+        Pairs(rows.centers, rows.neighbors, distances),
+    )

@@ -15,7 +15,7 @@ SMALL = {
     "cutoff": 4.0,
     "max_degree": 3,
     "num_features": 16,
-    "num_radial": 6,  # from 8 on, lorem-jax has errors, see `jax_binomials`
+    "num_radial": 6,  # from 8 on, lorem-jax has errors, see `network/reference.py`
     "num_species": 4,
     "num_spherical_features": 4,
 }

@@ -29,10 +29,11 @@ from helpers.parity_tools import (
 )
 from helpers.systems import make_graph
 
-from metatrain_lorem.coulomb.potentials import CoulombPotential
+from metatrain_lorem.coulomb import CoulombSolver, Pairs
 from metatrain_lorem.graph import gather_neighborhoods, neighbor_vectors
 from metatrain_lorem.lorem_jax.parameters import jax_parameters
 from metatrain_lorem.network.radial import RadialBasis
+from metatrain_lorem.network.reference import jax_binomial_errors, jax_solver
 from metatrain_lorem.network.spherical import (
     DegreeNorms,
     SphericalHarmonics,
@@ -135,8 +136,8 @@ def seeded(module: torch.nn.Module, shapes: dict, seed: int) -> dict[str, torch.
 def test_radial(layers):
     distances = np.concatenate([np.linspace(0.05, 5, 41), [1e-6, 4.999999, 5.1]])
     distances = torch.tensor(distances).unsqueeze(0)
-    for reference, tolerance in [(True, 1e-12), (False, 1e-7)]:
-        values = RadialBasis(5.0, 32, reference)(distances)[0].T  # [r, K]
+    for errors, tolerance in [(jax_binomial_errors(32), 1e-12), (None, 1e-7)]:
+        values = RadialBasis(5.0, 32, errors)(distances)[0].T  # [r, K]
         torch.testing.assert_close(values, layers["radial"], rtol=0, atol=tolerance)
 
 
@@ -211,8 +212,11 @@ def test_update(layers):
     torch.testing.assert_close(result, layers["update"], rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("accuracy", "tolerance"), [(0.0, 1e-12), (1e-6, 1e-6)])
-def test_potentials(accuracy, tolerance, layers):
+@pytest.mark.parametrize(
+    ("make_solver", "tolerance", "of_slabs"),
+    [(jax_solver, 1e-12, 1e-12), (CoulombSolver, 1e-6, 5e-5)],
+)
+def test_potentials(make_solver, tolerance, of_slabs, layers):
     """Ewald sums in three and two directions, and sums over all pairs of molecules."""
     graph = all_structures(5.0)
     rows = gather_neighborhoods(graph)
@@ -220,12 +224,14 @@ def test_potentials(accuracy, tolerance, layers):
     charges = torch.tensor(
         np.random.RandomState(12).normal(size=(len(graph.species), NUM_COLUMNS))
     )
-    coulomb = CoulombPotential(5.0, 1.25, accuracy)
-    potentials = coulomb(graph, rows, distances, charges)
+    pairs = Pairs(rows.centers, rows.neighbors, distances)
+    potentials = make_solver(5.0, 1.25)(
+        graph.positions, charges, graph.cells, graph.pbc, graph.systems, pairs
+    )
     is_slab = graph.pbc.sum(1)[graph.systems] == 2
     errors = (potentials - layers["potentials"]).abs()
     assert errors[~is_slab].max() < tolerance
-    assert errors[is_slab].max() < max(tolerance, 5e-5 if accuracy else 0)
+    assert errors[is_slab].max() < of_slabs
 
 
 # -- training --

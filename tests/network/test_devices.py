@@ -9,9 +9,11 @@ from multiprocessing import get_context
 
 import pytest
 from helpers.device_checks import check_same_numbers, check_waits
-from helpers.energy_model import EnergyModel
+from helpers.energy_model import CUTOFF, EnergyModel
 from helpers.systems import STRUCTURES, mixed
 from torch.utils import backend_registration
+
+from metatrain_lorem.network.reference import jax_solver
 
 
 pytestmark = pytest.mark.skipif(
@@ -24,7 +26,7 @@ BATCHES["mixed"] = mixed()
 
 
 def reference_method() -> EnergyModel:
-    return EnergyModel(accuracy=0.0)
+    return EnergyModel(solver=jax_solver(CUTOFF, CUTOFF / 4))
 
 
 def messages() -> EnergyModel:
@@ -37,7 +39,7 @@ def short_range() -> EnergyModel:
 
 def mesh() -> EnergyModel:
     model = EnergyModel()
-    model.network.long_range.coulomb.method = "mesh"
+    model.network.long_range.coulomb.planner.method = "mesh"
     return model
 
 

@@ -6,7 +6,7 @@ from helpers.energy_model import CUTOFF, EnergyModel
 from helpers.systems import STRUCTURES, make_graph, rotation, transformed
 from helpers.wigner import wigner_matrix
 
-from metatrain_lorem.coulomb.potentials import coulomb_potentials
+from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
 from metatrain_lorem.network.spherical import degrees_of_components
 
 
@@ -85,8 +85,8 @@ def test_without():
 def test_default_smearing():
     graph = make_graph(ALL, CUTOFF)
     default = EnergyModel()(graph)
-    given = EnergyModel(smearing=CUTOFF / 4)(graph)
-    other = EnergyModel(smearing=CUTOFF / 5)(graph)
+    given = EnergyModel(solver=CoulombSolver(CUTOFF, CUTOFF / 4))(graph)
+    other = EnergyModel(solver=CoulombSolver(CUTOFF, CUTOFF / 5))(graph)
     torch.testing.assert_close(default, given, rtol=0, atol=0)
     # Open systems have no smearing; in periodic ones it is a matter of accuracy.
     assert 1e-8 < float((default - other).detach().abs().max()) < 1e-2

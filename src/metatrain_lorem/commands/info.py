@@ -8,7 +8,7 @@ import ase.io
 import torch
 from metatomic.torch import load_atomistic_model
 
-from ..coulomb.estimate import Estimate, estimate
+from ..coulomb.estimate import Estimate, estimate, plan_of_one
 
 
 METHODS = {
@@ -41,14 +41,11 @@ def describe(model_path: str | Path, structure_path: str | Path, index: str = "0
     solver = network.long_range.coulomb
     # A scalar charge, and one for each component of each degree
     num_columns = 1 + network.long_range.expand.weight.shape[0] ** 2
-    dtype = model.capabilities().dtype
-    result = estimate(
-        solver,
-        torch.tensor(atoms.positions, dtype=getattr(torch, dtype)),
-        torch.tensor(atoms.cell.array, dtype=getattr(torch, dtype)),
-        torch.tensor(atoms.pbc),
-        num_columns,
-    )
+    dtype = getattr(torch, model.capabilities().dtype)
+    positions = torch.tensor(atoms.positions, dtype=dtype)
+    cell = torch.tensor(atoms.cell.array, dtype=dtype)
+    plan = plan_of_one(solver, positions, cell, torch.tensor(atoms.pbc), num_columns)
+    result = estimate(solver, plan, num_columns, positions.element_size())
     return "\n".join(lines + _lines(result, solver, num_columns))
 
 

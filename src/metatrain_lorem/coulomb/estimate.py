@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from .cells import cell_volumes
-from .periodicity import checked_cells
-from .solver import CoulombPotential
-from .truncation import real_space_error, reciprocal_error
+from .mesh_size import BLOCK, ORDER, num_points
+from .periodicity import checked_lattices
+from .plan import CoulombPlan, EwaldGroup, MeshGroup
+from .solver import CoulombSolver
+from .truncation import real_space_error
 
 
 class Estimate(NamedTuple):
@@ -23,73 +24,69 @@ class Estimate(NamedTuple):
     memory: int  # bytes of arrays that are kept for the forces
 
 
-def estimate(
-    solver: CoulombPotential,
+def plan_of_one(
+    solver: CoulombSolver,
     positions: torch.Tensor,
     cell: torch.Tensor,
     pbc: torch.Tensor,
-    num_columns: int = 1,
-) -> Estimate:
-    """Estimate one sum.
+    num_columns: int,
+) -> CoulombPlan:
+    """The plan of a single system.
 
     :param solver: the solver, also from a TorchScript model
-    :param positions: ``[N, 3]``
-    :param cell: ``[3, 3]``
-    :param pbc: ``[3]`` booleans
-    :param num_columns: columns of charges
-    :raises ValueError: see :class:`.CoulombPotential`
+    :raises ValueError: see :meth:`.CoulombSolver.forward`; also where TorchScript would
+        raise an error of its own
     """
-    num_atoms = positions.shape[0]
-    systems = torch.zeros(num_atoms, dtype=torch.int64)
-    cells, num_periodic = checked_cells(
-        positions, cell[None], pbc[None], systems, solver.slab_gap
-    )
-    size = positions.element_size()
+    systems = torch.zeros(positions.shape[0], dtype=torch.int64)
+    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
+    lattices = checked_lattices(positions, cells, periodic, systems, solver.vacuum)
+    return solver.planner(lattices, periodic, systems, num_columns)
+
+
+def estimate(
+    solver: CoulombSolver, plan: CoulombPlan, num_columns: int, element_size: int
+) -> Estimate:
+    """Estimate a sum that is planned.
+
+    :param solver: the solver, also from a TorchScript model
+    :param plan: of a single system
+    :param num_columns: columns of charges
+    :param element_size: bytes of a number
+    """
+    (num_atoms,), (volume,) = plan.lattices.num_atoms, plan.lattices.volumes
     # TorchScript cannot compute arrays again in the backward pass.
     limit = math.inf if isinstance(solver, torch.jit.ScriptModule) else solver.memory
-    if not bool(pbc.any()):
-        kept = round(min(num_atoms**2 * size, limit))
-        return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, kept)
+    if len(plan.open) > 0:
+        memory = round(min(num_atoms**2 * element_size, limit))
+        return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, memory)
 
-    volume = float(cell_volumes(cells))
-    radius = solver.reciprocal.radius(volume, num_atoms)
-    sizes = solver.reciprocal.box_sizes(cells, [radius])
-    method = solver.methods(cells, [num_atoms], sizes, num_periodic, num_columns)[0]
     spacing = (volume / num_atoms) ** (1 / 3)
     real_error = real_space_error(solver.cutoff / solver.smearing, spacing / solver.cutoff)
-    error = solver.reciprocal.accuracy
-    num_k, mesh = 0, []
-    if method == "mesh":
-        mesh = solver.mesh.shape(cells[0], num_atoms)
-        kept = mesh_numbers(solver, mesh, num_atoms, num_columns)
-    else:
-        num_k = round(volume * radius**3 / (12 * math.pi**2))
-        kept = ewald_numbers(sizes[0], num_atoms, num_columns)
-        wavelength = solver.reciprocal.reference_wavelength
-        if wavelength > 0:
-            num_k = 4 * math.prod(sizes[0])
-            x = solver.smearing * math.pi / wavelength
-            error = reciprocal_error(x, spacing / solver.smearing)
     num_neighbors = 4 / 3 * math.pi * solver.cutoff**3 * num_atoms / volume
     pairs = num_atoms * num_neighbors * (num_columns + 4)
-    memory = round(min(size * kept, limit) + size * pairs)
-    return Estimate(num_atoms, method, num_k, mesh, real_error, error, memory)
+    if len(plan.mesh) > 0:
+        method, num_k, shape = "mesh", 0, plan.mesh[0].shape
+        error = solver.planner.accuracy
+        kept = mesh_numbers(plan.mesh[0], num_columns)
+    else:
+        kvectors = plan.ewald[0].kvectors
+        lengths = (kvectors.last - kvectors.first + 1).clamp(min=0)
+        method, num_k, shape = "ewald", int(lengths.sum()), []
+        error = solver.planner.kvectors.error(spacing)
+        kept = ewald_numbers(plan.ewald[0], num_columns)
+    memory = round(min(element_size * kept, limit) + element_size * pairs)
+    return Estimate(num_atoms, method, num_k, shape, real_error, error, memory)
 
 
-def ewald_numbers(box_size: list[int], num_atoms: int, num_columns: int) -> float:
-    """Numbers that an Ewald sum keeps for its derivatives.
-
-    :param box_size: largest index of the k-vectors along each axis
-    """
-    planes = math.pi / 2 * box_size[0] * (2 * box_size[1] + 1) + 1
-    waves = 2 * (box_size[2] + 1) * num_columns
-    return planes * (3 * num_atoms + 6 * waves) + 3 * num_atoms * waves
+def ewald_numbers(group: EwaldGroup, num_columns: int) -> float:
+    """Numbers that an Ewald sum keeps for its derivatives."""
+    num_atoms, num_planes = group.batch.atoms.numel(), group.kvectors.planes.shape[0]
+    waves = 2 * (group.kvectors.highest + 1) * num_columns
+    return num_planes * (3 * num_atoms + 6 * waves) + 3 * num_atoms * waves
 
 
-def mesh_numbers(
-    solver: CoulombPotential, shape: list[int], num_atoms: int, num_columns: int
-) -> float:
-    """Numbers that a sum on a mesh of some shape keeps for its derivatives."""
-    width = solver.mesh.block + solver.mesh.order - 1
-    atoms = 1.5 * num_atoms * (width**2 + 3 * width * num_columns)
-    return 1.3 * solver.mesh.num_points(shape) * num_columns + atoms
+def mesh_numbers(group: MeshGroup, num_columns: int) -> float:
+    """Numbers that a sum on a mesh keeps for its derivatives."""
+    width = BLOCK + ORDER - 1
+    atoms = 1.5 * group.batch.atoms.numel() * (width**2 + 3 * width * num_columns)
+    return 1.3 * num_points(group.shape) * num_columns + atoms

@@ -5,9 +5,11 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from ..ops.budget import MEMORY, NEW_PAGES
 from ..ops.chunks import chunk_size
 from ..ops.rows import count_rows, sum_rows, take_rows
 from .cells import cell_volumes, inverse_cells
+from .mesh_size import BLOCK, ORDER, num_points
 from .splines import BSpline
 
 
@@ -33,47 +35,22 @@ class MeshSum(torch.nn.Module):
     a margin for the width of the splines; then the margins are added to the neighbors.
 
     :param smearing: width :math:`\sigma` of the Gaussian charges
-    :param accuracy: relative error of potentials and forces
     :param memory: bytes that the working arrays of one step may take
     """
 
-    def __init__(self, smearing: float, accuracy: float, memory: int) -> None:
+    def __init__(self, smearing: float, memory: int = MEMORY) -> None:
         super().__init__()
         self.smearing = smearing
-        self.accuracy = accuracy
         self.memory = memory
-        # Order of the splines, and points of a block along each axis
-        self.order = 10
-        self.block = 16
+        # Well below the size from where on each array is made of new pages
+        self.page_limit = NEW_PAGES // 2
+        self.order = ORDER
+        self.block = BLOCK
         self.spline = BSpline(self.order)
 
-    def shape(self, cell: torch.Tensor, num_atoms: int) -> list[int]:
-        r"""Points of the mesh along each lattice vector, in whole blocks.
-
-        The relative error of the forces, measured on random positions, is below
-
-        .. math::
-
-            5 \cdot 10^{-3} \, r (1 + r / 2) \, (h / \sigma)^{11}
-
-        with the spacing :math:`h` of mesh points and :math:`r = d / \sigma` as in
-        :mod:`.truncation`; that of the potentials is smaller.
-        """
-        cell = cell.detach()
-        volume = float(cell_volumes(cell))
-        r = (volume / num_atoms) ** (1 / 3) / self.smearing
-        error = 5e-3 * r * (1 + 0.5 * r)
-        spacing = self.smearing * (self.accuracy / error) ** (1 / (self.order + 1))
-        lengths: list[float] = torch.linalg.vector_norm(cell, dim=1).tolist()
-        blocks = [math.ceil(length / spacing / self.block) for length in lengths]
-        return [self.block * fast_size(count) for count in blocks]
-
-    def num_points(self, shape: list[int]) -> int:
-        """Points of all blocks with their margins: a measure of time and memory."""
-        points = 1
-        for size in shape:
-            points *= size // self.block * (self.block + self.order - 1)
-        return points
+    def extra_repr(self) -> str:
+        """Settings."""
+        return f"smearing={self.smearing:g}, order={self.order}, block={self.block}"
 
     def forward(
         self,
@@ -87,7 +64,8 @@ class MeshSum(torch.nn.Module):
         :param positions: ``[N, 3]``
         :param charges: ``[N, C]``
         :param cell: ``[3, 3]``
-        :param shape: points of the mesh along each lattice vector, from :meth:`shape`
+        :param shape: points of the mesh along each lattice vector, see
+            :func:`.mesh_shape`
         :return: ``[N, C]``
         """
         inverse = inverse_cells(cell)
@@ -99,9 +77,8 @@ class MeshSum(torch.nn.Module):
         xy = (x.unsqueeze(3) * y.unsqueeze(2)).flatten(2)  # [K, n, WW]
 
         kernel = self.kernel(inverse, shape)
-        # Well below 32 MB, from where on arrays are made of new memory pages each time.
-        bytes_of_column = self.num_points(shape) * charges.element_size()
-        columns = chunk_size(charges.t(), bytes_of_column, 16_000_000)
+        bytes_of_column = num_points(shape) * charges.element_size()
+        columns = chunk_size(charges.t(), bytes_of_column, self.page_limit)
         columns = max(1, min(columns, self.memory // (8 * bytes_of_column)))
         keep = 8 * bytes_of_column * charges.shape[1] <= self.memory
         parts: list[torch.Tensor] = []
@@ -239,15 +216,3 @@ def block_slots(scaled: torch.Tensor, shape: list[int], block: int) -> torch.Ten
     slots = slots.repeat(1, int(sizes.max()))
     slots[occupied, position] = order
     return slots
-
-
-def fast_size(size: int) -> int:
-    """Smallest number from ``size`` on without prime factors beyond 5."""
-    rest = 0
-    while rest != 1:
-        rest = size
-        for prime in [2, 3, 5]:
-            while rest % prime == 0:
-                rest = rest // prime
-        size += 1
-    return size - 1

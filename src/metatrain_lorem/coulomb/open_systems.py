@@ -3,6 +3,8 @@
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from ..ops.budget import MEMORY, NEW_PAGES
+
 
 def not_too_close(distances: torch.Tensor, smallest: float = 1e-6) -> torch.Tensor:
     """Keep the potentials of overlapping charges finite."""
@@ -10,7 +12,10 @@ def not_too_close(distances: torch.Tensor, smallest: float = 1e-6) -> torch.Tens
 
 
 def open_potentials(
-    positions: torch.Tensor, charges: torch.Tensor, memory: int
+    positions: torch.Tensor,
+    charges: torch.Tensor,
+    memory: int = MEMORY,
+    page_limit: int = NEW_PAGES,
 ) -> torch.Tensor:
     r"""Bare sums :math:`v_i = \sum_{j \ne i} q_j / r_{ij}` over all pairs.
 
@@ -20,6 +25,7 @@ def open_potentials(
     :param positions: ``[B, N, 3]``
     :param charges: ``[B, N, C]``, zero for padding
     :param memory: bytes that the working arrays may take
+    :param page_limit: bytes from which on an array is made of new pages
     :return: ``[B, N, C]``
     """
     num_systems, num_atoms = positions.shape[0], positions.shape[1]
@@ -32,9 +38,9 @@ def open_potentials(
     row = 48 * num_systems * num_atoms
     keep = row * num_atoms <= memory
     # Arrays of a few MB stay in the processor's cache: three times as fast. But the
-    # allocator keeps a hole for each of them, as it does not for arrays beyond 32 MB.
+    # allocator keeps a hole for each of them, as it does not for arrays of new pages.
     few = row * num_atoms <= 8 * memory
-    chunk_size = max(1, min(memory, 32_000_000 if few else memory) // row)
+    chunk_size = max(1, min(memory, page_limit if few else memory) // row)
     parts: list[torch.Tensor] = []
     for i, rows in enumerate(torch.split(left, chunk_size, 1)):
         start = i * chunk_size

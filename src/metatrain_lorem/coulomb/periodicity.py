@@ -1,44 +1,33 @@
 """Which systems are periodic, and in what cells."""
 
+from typing import NamedTuple
+
 import torch
 
+from ..ops.rows import count_rows
 from .cells import cell_volumes
 from .slab import slab_cells
 
 
-def closed_cells(
+class Lattices(NamedTuple):
+    """What decides how to sum ``S`` systems: on the host, without gradients."""
+
+    num_atoms: list[int]
+    num_periodic: list[int]  # periodic directions
+    volumes: list[float]  # of the closed cells
+    cells: torch.Tensor  # [S, 3, 3] closed cells, float64
+
+
+def checked_lattices(
     positions: torch.Tensor,
     cells: torch.Tensor,
     pbc: torch.Tensor,
     systems: torch.Tensor,
     slab_gap: float,
-    num_periodic: list[int],
-) -> torch.Tensor:
-    """Cells of which all three vectors are valid, with vacuum for slabs.
+) -> Lattices:
+    """Atoms, periodicity and closed cells of all systems.
 
-    :param slab_gap: see :func:`slab_cells`
-    :param num_periodic: number of periodic directions of each system
-    :return: ``[S, 3, 3]``; unit vectors for open systems
-    """
-    unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
-    if max(num_periodic) == 0:
-        return unit.expand_as(cells)
-    if 2 in num_periodic:
-        cells = slab_cells(positions, cells, pbc, systems, slab_gap)
-    if 0 in num_periodic:
-        cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
-    return cells
-
-
-def checked_cells(
-    positions: torch.Tensor,
-    cells: torch.Tensor,
-    pbc: torch.Tensor,
-    systems: torch.Tensor,
-    slab_gap: float,
-) -> tuple[torch.Tensor, list[int]]:
-    """Closed cells without gradients, on the host, and their periodic directions.
-
+    :param slab_gap: see :func:`.slab_cells`
     :raises ValueError: for a system that is periodic in one direction, or whose
         lattice vectors span no volume
     """
@@ -52,11 +41,49 @@ def checked_cells(
     cells = closed_cells(
         positions.detach(), cells.detach(), pbc, systems, slab_gap, num_periodic
     ).cpu()  # many operations on a few numbers will follow
+    cells = cells.to(torch.float64)
     lengths = torch.linalg.vector_norm(cells, dim=2).prod(1)
-    is_flat = ~(cell_volumes(cells) > 1e-6 * lengths)
+    volumes = cell_volumes(cells)
+    is_flat = ~(volumes > 1e-6 * lengths)
     if bool(is_flat.any()):
         system = int(torch.nonzero(is_flat)[0, 0])
         raise ValueError(
             f"system {system} is periodic, but its lattice vectors span no volume"
         )
-    return cells, num_periodic
+    num_atoms: list[int] = count_rows(systems, len(num_periodic)).tolist()
+    listed: list[float] = volumes.tolist()
+    return Lattices(num_atoms, num_periodic, listed, cells)
+
+
+def closed_cells(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    pbc: torch.Tensor,
+    systems: torch.Tensor,
+    slab_gap: float,
+    num_periodic: list[int],
+) -> torch.Tensor:
+    """Cells of which all three vectors are valid, with vacuum for slabs.
+
+    :param slab_gap: see :func:`.slab_cells`
+    :param num_periodic: number of periodic directions of each system
+    :return: ``[S, 3, 3]``; unit vectors for open systems
+    """
+    unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
+    if max(num_periodic) == 0:
+        return unit.expand_as(cells)
+    if 2 in num_periodic:
+        cells = slab_cells(positions, cells, pbc, systems, slab_gap)
+    if 0 in num_periodic:
+        cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
+    return cells
+
+
+def some_lattices(lattices: Lattices, systems: list[int]) -> Lattices:
+    """Those of some systems."""
+    return Lattices(
+        [lattices.num_atoms[system] for system in systems],
+        [lattices.num_periodic[system] for system in systems],
+        [lattices.volumes[system] for system in systems],
+        lattices.cells[torch.tensor(systems)],
+    )

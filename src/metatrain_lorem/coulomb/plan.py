@@ -1,82 +1,115 @@
-"""Systems of unequal size, as a few rectangular arrays."""
+"""All that can be decided about a batch before its sums: one record for each method.
+
+Plans hold numbers, indices and shapes, without gradients. Positions matter for the extent
+of slabs only: as long as that does not change much, a plan may be used again.
+"""
 
 from typing import NamedTuple
 
 import torch
 
+from .kvectors import KVectors
+from .periodicity import Lattices
 
-class SystemGroup(NamedTuple):
-    """``B`` similar systems, padded to ``N`` atoms and summed as one batch."""
 
-    method: str  # "open", "ewald" or "mesh"
+class Batch(NamedTuple):
+    """``B`` similar systems, padded to ``N`` atoms and summed together."""
+
     systems: torch.Tensor  # [B]
-    atoms: torch.Tensor  # [B, N]
+    atoms: torch.Tensor  # [B, N] indices; for padding, the first atom of the system
     real: torch.Tensor  # [B, N, 1] False for padding
-    size: list[int]  # largest index of k-vectors, or points of the mesh, along each axis
-    planes: torch.Tensor  # [p, 2] and
-    bounds: torch.Tensor  # [B, 7], see `ReciprocalSum.select`
+
+
+class EwaldGroup(NamedTuple):
+    """Periodic systems, by k-vectors."""
+
+    batch: Batch
+    kvectors: KVectors
+
+
+class MeshGroup(NamedTuple):
+    """One periodic system, on a mesh."""
+
+    batch: Batch
+    shape: list[int]  # points along each lattice vector
 
 
 class CoulombPlan(NamedTuple):
-    """How to sum the systems of a batch."""
+    """How to sum ``S`` systems of ``N`` atoms."""
 
-    num_periodic: list[int]  # periodic directions of each system
-    groups: list[SystemGroup]
-    order: torch.Tensor  # [N] place of each atom among the padded ones of all groups
+    lattices: Lattices
+    pbc: torch.Tensor  # [S, 3] bool
+    systems: torch.Tensor  # [N]
+    open: list[Batch]  # all pairs
+    ewald: list[EwaldGroup]
+    mesh: list[MeshGroup]
+    order: torch.Tensor  # [N] place of each atom among those of all groups, with padding
 
 
-def group_systems(
-    counts: list[int], sizes: list[list[int]], methods: list[str]
-) -> list[list[int]]:
+def similar_systems(systems: list[int], factors: list[list[int]]) -> list[list[int]]:
     """Group systems so that padding at most doubles the work.
 
-    :param counts: atoms of each system; those without atoms are left out
-    :param sizes: largest k-vector index of each system along each axis
-    :param methods: how each system is summed: ``open``, ``ewald`` or ``mesh``
-    :return: lists of system indices; systems of one list agree in their method, and
-        those on a mesh are alone
+    The work of a system is the product of its factors. That of a group is the product of
+    the largest ones among its systems, times their number.
+
+    :param systems: indices of the systems
+    :param factors: of each of them, equally many
+    :return: lists of system indices
     """
-    if len(counts) == 1:
-        return [[0]]
-    costs: list[int] = []
-    for count, size, method in zip(counts, sizes, methods):
-        costs.append(count * (count if method == "open" else box_volume(size)))
-    order: list[int] = torch.argsort(torch.tensor(costs)).tolist()
+    if len(systems) < 2:
+        return [[system] for system in systems]
+    works = [_product(of_system) for of_system in factors]
+    order: list[int] = torch.argsort(torch.tensor(works)).tolist()
     groups: list[list[int]] = []
-    for wanted in ["open", "ewald", "mesh"]:
-        group: list[int] = []
-        cost, count, size = 0, 0, [0, 0, 0]
-        for system in order:
-            if methods[system] != wanted or counts[system] == 0:
-                continue
-            new_size = [max([a, b]) for a, b in zip(size, sizes[system])]
-            new_count = max([count, counts[system]])
-            factor = new_count if wanted == "open" else box_volume(new_size)
-            padded = (len(group) + 1) * new_count * factor
-            full = padded > 2 * (cost + costs[system]) or wanted == "mesh"
-            if full and len(group) > 0:
-                groups.append(group)
-                group, cost = [], 0
-                new_size, new_count = sizes[system], counts[system]
-            group.append(system)
-            cost, count, size = cost + costs[system], new_count, new_size
+    group: list[int] = []
+    work = 0
+    largest: list[int] = []
+    for i in order:
+        together = factors[i]
         if len(group) > 0:
-            groups.append(group)
+            together = [max([a, b]) for a, b in zip(largest, factors[i])]
+            if (len(group) + 1) * _product(together) > 2 * (work + works[i]):
+                groups.append(group)
+                group, work, together = [], 0, factors[i]
+        group.append(systems[i])
+        work, largest = work + works[i], together
+    if len(group) > 0:
+        groups.append(group)
     return groups
 
 
-def box_volume(size: list[int]) -> int:
-    """Number of k-vectors up to the largest indices ``size``, in a half space."""
-    return (size[0] + 1) * (2 * size[1] + 1) * (2 * size[2] + 1)
+def padded_batch(systems: list[int], num_atoms: list[int], device: torch.device) -> Batch:
+    """Atoms of several systems as a rectangle.
 
-
-def padded_atoms(starts: list[int], counts: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Atoms of several systems as a rectangle, ``[B, N]`` indices and ``[B, N]`` mask.
-
-    :param starts: first atom of each system
-    :param counts: number of atoms of each system
+    :param num_atoms: of each system of the plan
     """
+    counts = [num_atoms[system] for system in systems]
+    starts = [sum(num_atoms[:system]) for system in systems]
     slots = torch.arange(max(counts))
     real = slots < torch.tensor(counts).unsqueeze(1)
     atoms = torch.tensor(starts).unsqueeze(1) + slots
-    return torch.where(real, atoms, atoms[:, :1]), real
+    return Batch(
+        torch.tensor(systems).to(device),
+        torch.where(real, atoms, atoms[:, :1]).to(device),
+        real.unsqueeze(2).to(device),
+    )
+
+
+def places(batches: list[Batch], num_atoms: int, device: torch.device) -> torch.Tensor:
+    """``order`` of a :class:`CoulombPlan`, from its groups in the order of their sums."""
+    order = torch.empty(num_atoms, dtype=torch.int64, device=device)
+    if num_atoms > 0:
+        atoms = torch.cat([batch.atoms.flatten() for batch in batches])
+        real = torch.cat([batch.real.flatten() for batch in batches])
+        slots = torch.arange(atoms.shape[0], device=device)
+        order = torch.cat([order, order[:1]])
+        # All padding writes to one place more.
+        order = order.index_copy(0, torch.where(real, atoms, num_atoms), slots)
+    return order[:num_atoms]
+
+
+def _product(factors: list[int]) -> int:
+    product = 1
+    for factor in factors:
+        product *= factor
+    return product

@@ -1,24 +1,16 @@
-"""Coulomb potentials of any number of charge columns, in any periodicity.
-
-Conventions, shared with the reference code of LOREM and with torch-pme: Gaussian-like
-units (a unit charge at distance ``r`` contributes ``1 / r``), and potentials carry a
-factor 1/2, so that the electrostatic energy of a system is ``(q * v).sum()``. Multiply by
-``torchpme.prefactors.eV_A`` (14.3996) for energies in eV from elementary charges and
-Angstrom.
-"""
+"""Coulomb potentials of one system, which finds its neighbors itself."""
 
 import torch
 
-from ..graph import Graph, gather_neighborhoods, neighbor_vectors
+from ..ops.budget import MEMORY
 from ..ops.safe_norm import safe_norm
-from .cells import cell_volumes
+from .checks import check_kind, check_like, check_positive, check_shape, check_system
 from .neighbors import neighbor_list
-from .periodicity import checked_cells
-from .solver import CoulombPotential
+from .periodicity import checked_lattices
+from .real_space import Pairs
+from .slab import slab_gap
+from .solver import CoulombSolver
 from .truncation import widest_smearing
-
-
-__all__ = ["CoulombPotential", "coulomb_potentials"]
 
 
 def coulomb_potentials(
@@ -30,13 +22,13 @@ def coulomb_potentials(
     cutoff: float,
     smearing: float | None = None,
     accuracy: float = 1e-6,
-    memory: int = 2**29,
+    memory: int = MEMORY,
     method: str = "auto",
 ) -> torch.Tensor:
     r"""Coulomb potentials of one system, which may be open, a slab or a crystal.
 
-    Finds its neighbors itself. Differentiable twice in positions, charges and cell. See
-    :class:`CoulombPotential` for formulas.
+    Finds its neighbors itself, by ``vesin``. Differentiable twice in positions, charges
+    and cell. See :class:`.CoulombSolver` for formulas.
 
     :param positions: ``[N, 3]``
     :param charges: ``[N, C]``; each column is a problem of its own
@@ -45,36 +37,51 @@ def coulomb_potentials(
     :param cutoff: radius of the real-space sum, in the unit of ``positions``
     :param smearing: width of the Gaussian charges; by default the widest one at which
         the real-space sum takes half of ``accuracy``
-    :param accuracy: RMS error of potentials, relative to ``q / 2d``, and forces, relative
-        to ``q**2 / d**2``, with the RMS of charges ``q`` and ``d = (V / N)**(1/3)``;
-        without the real-space part if ``smearing`` is given
+    :param accuracy: as defined in :mod:`.truncation`; of both sums if ``smearing`` is not
+        given, otherwise of the reciprocal one
     :param memory: bytes that the working arrays of one step may take
-    :param method: ``ewald``, ``mesh`` or ``auto``, see :class:`CoulombPotential`
+    :param method: ``ewald``, ``mesh`` or ``auto``, see :class:`.CoulombSolver`
     :return: potentials with the factor 1/2, ``[N, C]``; the energy is ``(q * v).sum()``
-    :raises ValueError: for periodicity in one direction or a cell without volume
+    :raises ValueError: for periodicity in one direction or a cell without volume, and for
+        arguments of a wrong shape or type, naming them
     """
+    _check(positions, charges, cell, pbc)
+    check_positive("cutoff", cutoff)
+    check_positive("accuracy", accuracy, 1.0)
     num_atoms = positions.shape[0]
     if num_atoms == 0:
         return charges
-    zeros = torch.zeros(num_atoms, dtype=torch.int64, device=positions.device)
-    solver = CoulombPotential(cutoff, smearing or cutoff / 4, accuracy, memory, method)
-    # Before neighbors are searched: refuses cells that make no sense
-    cells, _ = checked_cells(positions, cell[None], pbc[None], zeros, solver.slab_gap)
-    if smearing is None and accuracy > 0:
-        volume = float(cell_volumes(cells))
-        smearing = widest_smearing(volume / num_atoms, cutoff, 0.5 * accuracy)
-        solver = CoulombPotential(cutoff, smearing, accuracy, memory, method)
-    centers, neighbors, cell_shifts = neighbor_list(positions, cell, pbc, cutoff)
-    graph = Graph(
-        positions=positions,
-        species=zeros,
-        cells=cell.unsqueeze(0),
-        pbc=pbc.unsqueeze(0),
-        systems=zeros,
-        centers=centers,
-        neighbors=neighbors,
-        cell_shifts=cell_shifts,
-    )
-    rows = gather_neighborhoods(graph)
-    distances = safe_norm(neighbor_vectors(graph, rows, cutoff))
-    return solver.to(positions.device)(graph, rows, distances, charges)
+    systems = torch.zeros(num_atoms, dtype=torch.int64, device=positions.device)
+    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
+    lattices = checked_lattices(positions, cells, periodic, systems, slab_gap(accuracy))
+    if smearing is None:
+        volume = lattices.volumes[0] / num_atoms
+        smearing = widest_smearing(volume, cutoff, 0.5 * accuracy)
+    solver = CoulombSolver(cutoff, smearing, accuracy, memory, method)
+    plan = solver.planner(lattices, periodic, systems, charges.shape[1])
+    pairs = find_pairs(positions, cell, pbc, cutoff)
+    return solver.to(positions.device).evaluate(positions, charges, cells, pairs, plan)
+
+
+def find_pairs(
+    positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float
+) -> Pairs:
+    """Pairs of one system, whose distances have gradients."""
+    i, j, shifts = neighbor_list(positions, cell, pbc, cutoff)
+    vectors = positions.index_select(0, j) - positions.index_select(0, i)
+    distances = safe_norm(vectors + shifts.to(cell.dtype) @ cell)
+    return Pairs(i, j.unsqueeze(1), distances.unsqueeze(1))
+
+
+def _check(
+    positions: torch.Tensor, charges: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor
+) -> None:
+    """Shapes and types, and numbers that are none."""
+    check_system(positions, charges)
+    check_shape("cell", cell, [3, 3])
+    check_like("cell", cell, positions)
+    check_shape("pbc", pbc, [3])
+    check_kind("pbc", pbc, torch.bool, positions)
+    for name, values in [("positions", positions), ("charges", charges), ("cell", cell)]:
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"`{name}` must be finite")

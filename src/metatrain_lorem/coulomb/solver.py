@@ -2,23 +2,22 @@
 
 import torch
 
-from ..graph import Graph, Neighborhoods
-from ..ops.rows import count_rows, take_rows
+from ..ops.budget import MEMORY
+from ..ops.rows import take_rows
 from .cells import cell_volumes
+from .checks import check_inputs, check_positive
 from .kspace import ReciprocalSum
+from .kvectors import KBox, KSphere
 from .mesh import MeshSum
 from .open_systems import open_potentials
-from .periodicity import checked_cells, closed_cells
-from .plan import CoulombPlan, SystemGroup, box_volume, group_systems, padded_atoms
-from .real_space import self_and_background, within_cutoff
+from .periodicity import Lattices, checked_lattices, closed_cells
+from .plan import Batch, CoulombPlan
+from .planner import Planner
+from .real_space import Pairs, self_and_background, within_cutoff
 from .slab import slab_correction, slab_gap
 
 
-# Vacuum of a slab in units of the longer lattice vector, in the reference code
-REFERENCE_SLAB_GAP = 1.5
-
-
-class CoulombPotential(torch.nn.Module):
+class CoulombSolver(torch.nn.Module):
     r"""Potentials of point charges, by Ewald summation where a system is periodic.
 
     .. math::
@@ -39,12 +38,15 @@ class CoulombPotential(torch.nn.Module):
     :param smearing: width :math:`\sigma` of the Gaussian charges that split the sum. The
         real-space sum neglects a relative :math:`\mathrm{erfc}(r_c / \sqrt2 \sigma)`,
         6e-5 at the usual ``cutoff / 4``
-    :param accuracy: RMS error of potentials and forces, see :mod:`.truncation`, that the
-        sum over k-vectors or mesh may make; 0 selects the k-vectors and the slab vacuum
-        of the reference code
+    :param accuracy: of the reciprocal part, as defined in :mod:`.truncation`
     :param memory: bytes that the working arrays of one step may take
     :param method: how periodic systems are summed: ``ewald`` (:mod:`.kspace`), ``mesh``
         (:mod:`.mesh`, for large systems), or ``auto``: the faster one
+    :param kvectors: those of Ewald sums (:mod:`.kvectors`); by default the sphere for
+        ``accuracy``
+    :param vacuum: of slabs, in units of the longer lattice vector; by default what
+        ``accuracy`` needs (:func:`.slab_gap`)
+    :raises ValueError: for arguments that make no sense
     """
 
     def __init__(
@@ -52,203 +54,144 @@ class CoulombPotential(torch.nn.Module):
         cutoff: float,
         smearing: float,
         accuracy: float = 1e-6,
-        memory: int = 2**29,
+        memory: int = MEMORY,
         method: str = "auto",
+        *,
+        kvectors: KSphere | KBox | None = None,
+        vacuum: float | None = None,
     ) -> None:
         super().__init__()
+        check_positive("cutoff", cutoff)
+        check_positive("smearing", smearing)
+        check_positive("accuracy", accuracy, 1.0)
+        check_positive("memory", memory)
         if method not in ["auto", "ewald", "mesh"]:
-            raise ValueError(f"method is '{method}', not 'auto', 'ewald' or 'mesh'")
-        self.cutoff = cutoff
-        self.smearing = smearing
+            raise ValueError(f"`method` must be 'auto', 'ewald' or 'mesh', got '{method}'")
+        self.cutoff = float(cutoff)
+        self.smearing = float(smearing)
         self.memory = memory
-        reference = accuracy == 0.0
-        self.slab_gap = REFERENCE_SLAB_GAP if reference else slab_gap(accuracy)
-        self.reciprocal = ReciprocalSum(
-            smearing,
-            accuracy=1e-6 if reference else accuracy,
-            reference_wavelength=cutoff / 8 if reference else 0.0,
-            memory=memory,
+        self.vacuum = slab_gap(accuracy) if vacuum is None else float(vacuum)
+        check_positive("vacuum", self.vacuum)
+        if kvectors is None:
+            kvectors = KSphere(smearing, accuracy)
+        self.planner = Planner(smearing, accuracy, kvectors, method)
+        self.reciprocal = ReciprocalSum(smearing, memory)
+        self.mesh = MeshSum(smearing, memory)
+
+    def extra_repr(self) -> str:
+        """Settings."""
+        return (
+            f"cutoff={self.cutoff:g}, smearing={self.smearing:g}, "
+            f"vacuum={self.vacuum:g}, memory={self.memory / 2**20:g} MiB"
         )
-        self.mesh = MeshSum(smearing, 1e-6 if reference else accuracy, memory)
-        self.method = "ewald" if reference else method
 
     def forward(
         self,
-        graph: Graph,
-        rows: Neighborhoods,
-        distances: torch.Tensor,
+        positions: torch.Tensor,
         charges: torch.Tensor,
+        cells: torch.Tensor,
+        pbc: torch.Tensor,
+        systems: torch.Tensor,
+        pairs: Pairs,
     ) -> torch.Tensor:
         """Potentials at the atoms.
 
-        :param graph: systems with all their pairs within the cutoff (full list)
-        :param rows: the pairs of ``graph``, laid out as neighborhoods
-        :param distances: lengths of the pair vectors, ``[G, W]``
-        :param charges: ``[N, C]``
+        :param positions: ``[N, 3]``, of one system after the other
+        :param charges: ``[N, C]``; each column is a problem of its own
+        :param cells: lattice vectors as rows, ``[S, 3, 3]``; those of open directions
+            are ignored
+        :param pbc: periodic directions, ``[S, 3]`` booleans
+        :param systems: index of the system of each atom, ``[N]``, ascending
+        :param pairs: all directed pairs of periodic systems within the cutoff; those of
+            open systems are not needed
         :return: ``[N, C]``
         :raises ValueError: for a system that is periodic in one direction, or whose
-            lattice vectors span no volume
+            lattice vectors span no volume, and for inputs of a wrong shape or type
         """
-        return self.evaluate(
-            graph, rows, distances, charges, self.plan(graph, charges.shape[1])
-        )
+        check_inputs(positions, charges, cells, pbc, systems, pairs)
+        plan = self.plan(positions, cells, pbc, systems, charges.shape[1])
+        return self.evaluate(positions, charges, cells, pairs, plan)
 
-    def plan(self, graph: Graph, num_columns: int) -> CoulombPlan:
+    def plan(
+        self,
+        positions: torch.Tensor,
+        cells: torch.Tensor,
+        pbc: torch.Tensor,
+        systems: torch.Tensor,
+        num_columns: int,
+    ) -> CoulombPlan:
         """All decisions that depend on numbers of atoms, cells and periodicity.
-
-        Without gradients. Positions matter for the extent of slabs only: as long as that
-        does not change much, a plan may be used again.
 
         :param num_columns: columns of charges
         :raises ValueError: see :meth:`forward`
         """
-        positions, systems = graph.positions, graph.systems
-        device = positions.device
         if positions.shape[0] == 0:
-            return CoulombPlan([], [], systems)
-        cells, num_periodic = checked_cells(
-            positions, graph.cells, graph.pbc, systems, self.slab_gap
-        )
-        num_atoms = count_rows(systems, len(num_periodic)).cpu()
-        counts: list[int] = num_atoms.tolist()
-        starts: list[int] = (torch.cumsum(num_atoms, 0) - num_atoms).tolist()
-        volumes: list[float] = cell_volumes(cells).tolist()
-        radii = [
-            self.reciprocal.radius(volume, count) for volume, count in zip(volumes, counts)
-        ]
-        sizes = self.reciprocal.box_sizes(cells, radii)
-        methods = self.methods(cells, counts, sizes, num_periodic, num_columns)
-
-        groups: list[SystemGroup] = []
-        order = torch.empty(positions.shape[0], dtype=torch.int64)
-        num_padded = 0
-        for group in group_systems(counts, sizes, methods):
-            atoms, real = padded_atoms(
-                [starts[system] for system in group], [counts[system] for system in group]
-            )
-            order[atoms[real]] = num_padded + torch.nonzero(real.flatten()).squeeze(1)
-            num_padded += atoms.numel()
-            index, method = torch.tensor(group), methods[group[0]]
-            size = [max([sizes[system][axis] for system in group]) for axis in range(3)]
-            planes, bounds = torch.empty(0, 2), torch.empty(0, 7)
-            if method == "mesh":
-                size = self.mesh.shape(cells[group[0]], counts[group[0]])
-            if method == "ewald":
-                planes, bounds = self.reciprocal.select(
-                    cells[index], [radii[system] for system in group], size
-                )
-            groups.append(
-                SystemGroup(
-                    method,
-                    index.to(device),
-                    atoms.to(device),
-                    real.unsqueeze(2).to(device),
-                    size,
-                    planes.to(device),
-                    bounds.to(device),
-                )
-            )
-        return CoulombPlan(num_periodic, groups, order.to(device))
+            lattices = Lattices([], [], [], torch.empty(0, 3, 3))
+        else:
+            lattices = checked_lattices(positions, cells, pbc, systems, self.vacuum)
+        return self.planner(lattices, pbc, systems, num_columns)
 
     def evaluate(
         self,
-        graph: Graph,
-        rows: Neighborhoods,
-        distances: torch.Tensor,
+        positions: torch.Tensor,
         charges: torch.Tensor,
+        cells: torch.Tensor,
+        pairs: Pairs,
         plan: CoulombPlan,
     ) -> torch.Tensor:
-        """Potentials, see :meth:`forward`, with a plan that was made before."""
-        positions, pbc, systems = graph.positions, graph.pbc, graph.systems
+        """Potentials, see :meth:`forward`, with a plan that was made before.
+
+        Nothing is checked, and nothing is read back from the device (one number for each
+        system on a mesh).
+        """
         if positions.shape[0] == 0:
             return charges
-        cells = closed_cells(
-            positions, graph.cells, pbc, systems, self.slab_gap, plan.num_periodic
-        )
-        potentials = self._beyond_cutoff(positions, charges, cells, plan)
-        if max(plan.num_periodic) > 0:
+        pbc, systems, num_periodic = plan.pbc, plan.systems, plan.lattices.num_periodic
+        cells = closed_cells(positions, cells, pbc, systems, self.vacuum, num_periodic)
+        potentials = self.beyond_cutoff(positions, charges, cells, plan)
+        if max(num_periodic) > 0:
             volumes = cell_volumes(cells)
-            is_periodic = pbc.any(1)[systems]
-            near = within_cutoff(
-                charges, rows, distances, is_periodic, self.cutoff, self.smearing
-            )
-            corrections = self_and_background(charges, systems, volumes, self.smearing)
-            if 2 in plan.num_periodic:
-                corrections = corrections + slab_correction(
+            others = within_cutoff(charges, pairs, self.cutoff, self.smearing)
+            others = others + self_and_background(charges, systems, volumes, self.smearing)
+            if 2 in num_periodic:
+                others = others + slab_correction(
                     positions, charges, cells, pbc, systems, volumes
                 )
-            if 0 in plan.num_periodic:
-                corrections = corrections * is_periodic.unsqueeze(1)
-            potentials = potentials + near + corrections
+            if 0 in num_periodic:
+                others = others * pbc.any(1)[systems].unsqueeze(1)
+            potentials = potentials + others
         return 0.5 * potentials
 
-    def methods(
-        self,
-        cells: torch.Tensor,
-        counts: list[int],
-        sizes: list[list[int]],
-        num_periodic: list[int],
-        num_columns: int,
-    ) -> list[str]:
-        """How to sum each system: ``open``, ``ewald`` or ``mesh``.
-
-        The time of Ewald sums is that of matrix products of all atoms and k-vectors, of
-        which a part does not grow with the columns of charges; the time on a mesh is
-        that of moving blocks of the mesh through the memory, for each column.
-
-        :param counts: atoms of each system
-        :param sizes: largest k-vector index of each system along each axis
-        :param num_periodic: number of periodic directions of each system
-        :param num_columns: columns of charges
-        """
-        methods: list[str] = []
-        for system, count in enumerate(counts):
-            size = sizes[system]
-            method = "open" if num_periodic[system] == 0 else self.method
-            if method == "auto":
-                box = box_volume(size)
-                method = "ewald"
-                # Small boxes need no closer look.
-                if count * box > 10_000_000:
-                    points = self.mesh.num_points(self.mesh.shape(cells[system], count))
-                    # Measured times of one atom and k-vector, and of one point
-                    ewald = count * box * (4 + num_columns)
-                    mesh = 130 * points * (0.6 + num_columns)
-                    method = "mesh" if ewald > mesh else "ewald"
-            methods.append(method)
-        return methods
-
-    def _beyond_cutoff(
+    def beyond_cutoff(
         self,
         positions: torch.Tensor,
         charges: torch.Tensor,
         cells: torch.Tensor,
         plan: CoulombPlan,
     ) -> torch.Tensor:
-        """Smooth part of the periodic systems, all pairs of the open ones."""
+        """Smooth part of the periodic systems, all pairs of the open ones.
+
+        :param cells: closed cells
+        :return: not halved, ``[N, C]``
+        """
         parts: list[torch.Tensor] = []
-        for group in plan.groups:
-            potentials = self._potentials_of_group(
-                take_rows(positions, group.atoms),
-                take_rows(charges, group.atoms) * group.real,
-                cells.index_select(0, group.systems),
-                group,
-            )
-            parts.append(potentials.flatten(0, 1))
+        for batch in plan.open:
+            x, q = of_batch(positions, charges, batch)
+            parts.append(open_potentials(x, q, self.memory).flatten(0, 1))
+        for ewald in plan.ewald:
+            x, q = of_batch(positions, charges, ewald.batch)
+            lattices = cells.index_select(0, ewald.batch.systems)
+            parts.append(self.reciprocal(x, q, lattices, ewald.kvectors).flatten(0, 1))
+        for mesh in plan.mesh:
+            x, q = of_batch(positions, charges, mesh.batch)
+            lattices = cells.index_select(0, mesh.batch.systems)
+            parts.append(self.mesh(x[0], q[0], lattices[0], mesh.shape))
         return torch.cat(parts).index_select(0, plan.order)
 
-    def _potentials_of_group(
-        self,
-        positions: torch.Tensor,
-        charges: torch.Tensor,
-        cells: torch.Tensor,
-        group: SystemGroup,
-    ) -> torch.Tensor:
-        """``[B, N, 3], [B, N, C], [B, 3, 3] -> [B, N, C]``"""
-        if group.method == "open":
-            return open_potentials(positions, charges, self.memory)
-        if group.method == "mesh":
-            return self.mesh(positions[0], charges[0], cells[0], group.size).unsqueeze(0)
-        return self.reciprocal(
-            positions, charges, cells, group.planes, group.bounds, group.size[2]
-        )
+
+def of_batch(
+    positions: torch.Tensor, charges: torch.Tensor, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions and charges of a batch, ``[B, N, 3]`` and ``[B, N, C]``."""
+    of_atoms = take_rows(charges, batch.atoms) * batch.real
+    return take_rows(positions, batch.atoms), of_atoms

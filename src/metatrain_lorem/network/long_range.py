@@ -3,7 +3,8 @@
 import torch
 
 from ..coulomb.plan import CoulombPlan
-from ..coulomb.solver import CoulombPotential
+from ..coulomb.real_space import Pairs
+from ..coulomb.solver import CoulombSolver
 from ..graph import Graph, Neighborhoods
 from .charges import EquivariantCharges
 from .spherical import DegreeNorms
@@ -20,9 +21,7 @@ class LongRange(torch.nn.Module):
         y_i &= \mathrm{TensorProduct}(W v_i^{lm}, x_i) \\
         h_i &\leftarrow \mathrm{Update}(h_i, [v_i^0, \mathrm{norms}(y_i)])
 
-    :param cutoff: cutoff radius of the real-space sum
-    :param smearing: width of the Gaussian charges
-    :param accuracy: relative size of the neglected reciprocal-space terms
+    :param solver: of the potentials
     :param num_features: number of scalar features ``d``
     :param max_degree: highest degree ``L`` of the spherical features
     :param num_spherical_features: channels ``c`` of the spherical features
@@ -32,9 +31,7 @@ class LongRange(torch.nn.Module):
 
     def __init__(
         self,
-        cutoff: float,
-        smearing: float,
-        accuracy: float,
+        solver: CoulombSolver,
         num_features: int,
         max_degree: int,
         num_spherical_features: int,
@@ -45,7 +42,7 @@ class LongRange(torch.nn.Module):
         self.charges = EquivariantCharges(
             num_features, max_degree, num_spherical_features, max_degree_lr
         )
-        self.coulomb = CoulombPotential(cutoff, smearing, accuracy)
+        self.coulomb = solver
         self.expand = DegreeLinear(max_degree_lr, 1, num_spherical_features)
         self.product = TensorProduct(
             max_degree_lr, max_degree, max_degree, num_spherical_features
@@ -54,8 +51,14 @@ class LongRange(torch.nn.Module):
         self.update = Update(num_features, 1 + (max_degree + 1) * num_spherical_features)
 
     def plan(self, graph: Graph) -> CoulombPlan:
-        """How to sum the potentials of a graph, see :meth:`.CoulombPotential.plan`."""
-        return self.coulomb.plan(graph, 1 + self.expand.degrees.shape[0])
+        """How to sum the potentials of a graph, see :meth:`.CoulombSolver.plan`."""
+        return self.coulomb.plan(
+            graph.positions,
+            graph.cells,
+            graph.pbc,
+            graph.systems,
+            1 + self.expand.degrees.shape[0],
+        )
 
     def forward(
         self,
@@ -76,7 +79,10 @@ class LongRange(torch.nn.Module):
             1 + (L_lr + 1)**2]``
         """
         charges = self.charges(scalars, spherical)
-        potentials = self.coulomb.evaluate(graph, rows, distances, charges, plan)
+        pairs = Pairs(rows.centers, rows.neighbors, distances)
+        potentials = self.coulomb.evaluate(
+            graph.positions, charges, graph.cells, pairs, plan
+        )
         products = self.product(self.expand(potentials[:, 1:].unsqueeze(2)), spherical)
         inputs = torch.cat([potentials[:, :1], self.norms(products).flatten(1)], dim=1)
         return self.update(scalars, inputs), products, charges, potentials

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from ..coulomb.plan import CoulombPlan
+from ..coulomb.solver import CoulombSolver
 from ..graph import Graph, Neighborhoods, gather_neighborhoods, neighbor_vectors
 from ..ops.chunks import chunk_size, cut, join
 from ..ops.rows import sum_rows
@@ -60,9 +61,9 @@ class Network(torch.nn.Module):
         :class:`.DegreeNorms`
     :param long_range: whether atoms exchange charges
     :param max_degree_lr: highest degree of the charges
-    :param smearing: width of the Gaussian charges; by default ``cutoff / 4``
-    :param accuracy: relative size of the neglected reciprocal-space terms; 0 takes the
-        k-vectors, the slab vacuum and the binomials of the reference code
+    :param solver: of the potentials of the charges; by default with Gaussian charges of
+        width ``cutoff / 4``
+    :param binomial_errors: see :class:`.RadialBasis`
     :param num_species: rows of the species embedding, for ``Z = 0 ... num_species - 1``
     """
 
@@ -81,8 +82,8 @@ class Network(torch.nn.Module):
         smooth_norms: bool = False,
         long_range: bool = True,
         max_degree_lr: int = 2,
-        smearing: float | None = None,
-        accuracy: float = 1e-6,
+        solver: CoulombSolver | None = None,
+        binomial_errors: torch.Tensor | None = None,
         num_species: int = 100,
     ) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class Network(torch.nn.Module):
         self.num_spherical_features = c
         self.num_stages = 1 + num_message_passing + int(long_range)
 
-        self.radial = RadialBasis(cutoff, num_radial, reference=accuracy == 0.0)
+        self.radial = RadialBasis(cutoff, num_radial, binomial_errors)
         self.harmonics = SphericalHarmonics(max_degree)
         self.species = torch.nn.Embedding(num_species, num_species_features)
         torch.nn.init.normal_(self.species.weight, std=num_species_features**-0.5)
@@ -113,9 +114,7 @@ class Network(torch.nn.Module):
         )
         self.long_range = (
             LongRange(
-                cutoff,
-                cutoff / 4 if smearing is None else smearing,
-                accuracy,
+                CoulombSolver(cutoff, cutoff / 4) if solver is None else solver,
                 d,
                 max_degree,
                 c,

@@ -4,8 +4,6 @@ import math
 
 import torch
 
-from ..lorem_jax.binomials import jax_binomial_errors
-
 
 class RadialBasis(torch.nn.Module):
     r"""Bernstein polynomials of the reduced distance, times a cosine cutoff.
@@ -22,10 +20,13 @@ class RadialBasis(torch.nn.Module):
 
     :param cutoff: cutoff radius ``r_c``, in the unit of the distances
     :param num_radial: number of functions ``K``
-    :param reference: take the binomials of lorem-jax, see :func:`jax_binomial_errors`
+    :param binomial_errors: added to the logarithms of the binomials ``[K]``, see
+        :func:`.jax_binomial_errors`
     """
 
-    def __init__(self, cutoff: float, num_radial: int, reference: bool = False) -> None:
+    def __init__(
+        self, cutoff: float, num_radial: int, binomial_errors: torch.Tensor | None = None
+    ) -> None:
         super().__init__()
         self.cutoff = cutoff
         degree = num_radial - 1
@@ -33,8 +34,8 @@ class RadialBasis(torch.nn.Module):
         log_binomial = (
             math.lgamma(degree + 1) - torch.lgamma(k + 1) - torch.lgamma(degree - k + 1)
         )
-        if reference:
-            log_binomial = log_binomial + jax_binomial_errors(num_radial)
+        if binomial_errors is not None:
+            log_binomial = log_binomial + binomial_errors
         powers = torch.stack([k, degree - k, torch.ones_like(k)])
         self.register_buffer("powers", powers, persistent=False)
         self.register_buffer("log_binomial", log_binomial, persistent=False)

@@ -1,6 +1,15 @@
-"""A numerical error of lorem-jax, for those who want its very numbers."""
+"""Numerical choices of lorem-jax, for those who want its very numbers."""
 
 import torch
+
+from ..coulomb.kvectors import KBox
+from ..coulomb.solver import CoulombSolver
+
+
+def jax_solver(cutoff: float, smearing: float) -> CoulombSolver:
+    """The Coulomb solver with the k-vectors and the slab vacuum of lorem-jax."""
+    kvectors = KBox(smearing, wavelength=cutoff / 8)
+    return CoulombSolver(cutoff, smearing, method="ewald", kvectors=kvectors, vacuum=1.5)
 
 
 def jax_binomial_errors(num_radial: int) -> torch.Tensor:
