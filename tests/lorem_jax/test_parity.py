@@ -32,13 +32,14 @@ from helpers.systems import make_graph
 from metatrain_lorem.coulomb.potentials import CoulombPotential
 from metatrain_lorem.graph import gather_neighborhoods, neighbor_vectors
 from metatrain_lorem.lorem_jax.parameters import jax_parameters
+from metatrain_lorem.network.clebsch_gordan import clebsch_gordan
 from metatrain_lorem.network.radial import RadialBasis
 from metatrain_lorem.network.spherical import (
     DegreeNorms,
     SphericalHarmonics,
     degrees_of_components,
 )
-from metatrain_lorem.network.tensor_product import TensorDense, clebsch_gordan
+from metatrain_lorem.network.tensor_product import TensorDense
 from metatrain_lorem.network.update import Update
 from metatrain_lorem.ops.safe_norm import safe_norm
 
