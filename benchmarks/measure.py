@@ -32,7 +32,7 @@ class EnergyModel(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.network = Network(**arguments)
-        self.readout = scalar_readout(self.network.num_stages, self.network.num_features)
+        self.readout = scalar_readout(self.network.sizes)
         self.requires_grad_(False)
 
     def forward(self, graph: Graph) -> torch.Tensor:

@@ -27,7 +27,12 @@ from structures import crystal, water_box
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metatrain_lorem.coulomb import Pairs
-from metatrain_lorem.graph import Graph, gather_neighborhoods, neighbor_vectors
+from metatrain_lorem.graph import (
+    Graph,
+    gather_neighborhoods,
+    geometry_of,
+    neighbor_vectors,
+)
 from metatrain_lorem.ops.safe_norm import safe_norm
 
 
@@ -75,8 +80,8 @@ def ceilings() -> tuple[float, float]:
 
 def measure(atoms: Atoms, peak: float, bandwidth: float) -> dict[str, Any]:
     graph = make_graph(atoms, 5.0, "cpu", torch.float32)
-    rows = gather_neighborhoods(graph)
-    slots, atoms_count, groups = rows.mask.numel(), len(atoms), rows.mask.shape[0]
+    mask = gather_neighborhoods(graph).mask
+    slots, atoms_count, groups = mask.numel(), len(atoms), mask.shape[0]
     density = slots * (M * K + M * (7 + 13))
     coupling = (EVEN**2 + ODD**2) * EVEN + 2 * EVEN * ODD * ODD
     tables = groups * K * (D + M * C)
@@ -126,18 +131,18 @@ def step_times(graph: Graph) -> dict[str, float]:
     """Milliseconds of each step of the data flow, with its derivative in its inputs."""
     model = EnergyModel()
     network = model.network
-    block = network.long_range
+    long_range = network.long_range
     plan = network.plan(graph)
-    vectors = neighbor_vectors(graph, plan.rows, network.cutoff)
-    distances = safe_norm(vectors)
+    neighborhoods = plan.neighborhoods
+    geometry = geometry_of(graph, neighborhoods, network.cutoff)
     modules = {
         "update by density": network.density_update,
         "coupling": network.couple,
         "norms": network.norms,
         "update by norms": network.norms_update,
-        "charges": block.charges,
-        "products with potentials": block.product,
-        "update by potentials": block.update,
+        "charges": long_range.charges,
+        "products with potentials": long_range.product,
+        "update by potentials": long_range.update,
     }
     # What each module gets in a call of the model
     steps = {}
@@ -151,22 +156,26 @@ def step_times(graph: Graph) -> dict[str, float]:
     for hook in hooks:
         hook.remove()
     steps["vectors"] = (
-        lambda x: neighbor_vectors(graph._replace(positions=x), plan.rows, network.cutoff),
+        lambda x: neighbor_vectors(
+            graph._replace(positions=x), neighborhoods, network.cutoff
+        ),
         (graph.positions,),
     )
     steps["sums over neighbors"] = (
-        lambda x: network.sum_neighbors(plan.rows, x, safe_norm(x)),
-        (vectors,),
+        lambda x: network.sum_neighbors(
+            geometry._replace(vectors=x, distances=safe_norm(x))
+        ),
+        (geometry.vectors,),
     )
     steps["potentials"] = (
-        lambda r, q: block.coulomb.evaluate(
+        lambda r, q: long_range.coulomb.evaluate(
             graph.positions,
             q,
             graph.cells,
-            Pairs(plan.rows.centers, plan.rows.neighbors, r),
+            Pairs(neighborhoods.centers, neighborhoods.neighbors, r),
             plan.coulomb,
         ),
-        (distances, charges),
+        (geometry.distances, charges),
     )
     seconds = {"plan": median_time(lambda: network.plan(graph))}
     for name, step in steps.items():

@@ -48,7 +48,7 @@ def write_random_model(folder: Path, atomic_types: list[int]) -> None:
     torch.manual_seed(0)
     hypers = hypers_from_settings({"num_features": 16, "max_degree": 3})
     network = Network(**network_arguments(hypers, atomic_types))
-    readout = scalar_readout(network.num_stages, network.num_features)
+    readout = scalar_readout(network.sizes)
     jax_model = JaxModel(
         settings=settings_from_hypers(hypers),
         baseline={z: -10.0 * z for z in atomic_types},

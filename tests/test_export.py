@@ -151,8 +151,8 @@ def test_many_species(monkeypatch):
     small = model.export()
     monkeypatch.setattr(fixed_tables, "MAX_FIXED_SPECIES", len(TYPES) - 1)
     large = model.export()
-    assert small.module.network.expansion.fixed_rows.numel() > 0
-    assert large.module.network.expansion.fixed_rows.numel() == 0
+    assert small.module.network.expansion.fixed_index.numel() > 0
+    assert large.module.network.expansion.fixed_index.numel() == 0
     torch.testing.assert_close(
         energies_of(small, crystal()), energies_of(large, crystal()), rtol=1e-14, atol=0
     )

@@ -28,14 +28,16 @@ from metatrain_lorem.ops.safe_norm import safe_norm
 MIXED = mixed()
 
 
-def pairs_of(graph: Graph, rows: Neighborhoods) -> torch.Tensor:
-    """The pairs ``(i, j, x, y, z)`` of all rows, sorted."""
-    vectors = neighbor_vectors(graph, rows, CUTOFF)
-    centers = rows.centers.unsqueeze(1).expand_as(rows.neighbors)[rows.mask]
+def pairs_of(graph: Graph, neighborhoods: Neighborhoods) -> torch.Tensor:
+    """The pairs ``(i, j, x, y, z)`` of all neighborhoods, sorted."""
+    vectors = neighbor_vectors(graph, neighborhoods, CUTOFF)
+    centers = neighborhoods.centers.unsqueeze(1).expand_as(neighborhoods.neighbors)[
+        neighborhoods.mask
+    ]
     pairs = torch.cat(
         [
-            torch.stack([centers, rows.neighbors[rows.mask]], dim=1),
-            vectors[rows.mask],
+            torch.stack([centers, neighborhoods.neighbors[neighborhoods.mask]], dim=1),
+            vectors[neighborhoods.mask],
         ],
         dim=1,
     )
@@ -70,45 +72,57 @@ def test_pair_vectors():
 
 
 def test_rows():
-    """One row per center and species of the neighbors, sorted by both species."""
+    """One neighborhood per center and species of the neighbors, sorted by both species."""
     graph = make_graph(MIXED, CUTOFF, seed=0)
-    rows = gather_neighborhoods(graph)
-    species = graph.species[rows.neighbors]  # [G, W]
-    of_row = rows.species_pairs[rows.pair_of_row]  # [G, 2]
-    assert torch.equal(of_row[:, 0], graph.species[rows.centers])
+    neighborhoods = gather_neighborhoods(graph)
+    species = graph.species[neighborhoods.neighbors]  # [G, W]
+    of_neighborhood = neighborhoods.species_pairs[
+        neighborhoods.species_pair_index
+    ]  # [G, 2]
+    assert torch.equal(of_neighborhood[:, 0], graph.species[neighborhoods.centers])
     assert torch.equal(
-        of_row[:, 1].unsqueeze(1).expand_as(species)[rows.mask], species[rows.mask]
+        of_neighborhood[:, 1].unsqueeze(1).expand_as(species)[neighborhoods.mask],
+        species[neighborhoods.mask],
     )
-    assert len(torch.unique(rows.species_pairs, dim=0)) == len(rows.species_pairs)
-    assert torch.equal(rows.pair_of_row, rows.pair_of_row.sort().values)
-    assert rows.rows_per_pair == torch.bincount(rows.pair_of_row).tolist()
-    row_names = torch.cat([rows.centers.unsqueeze(1), of_row[:, 1:]], dim=1)
-    assert len(torch.unique(row_names, dim=0)) == len(row_names)
+    assert len(torch.unique(neighborhoods.species_pairs, dim=0)) == len(
+        neighborhoods.species_pairs
+    )
+    assert torch.equal(
+        neighborhoods.species_pair_index, neighborhoods.species_pair_index.sort().values
+    )
+    assert (
+        neighborhoods.species_pair_counts
+        == torch.bincount(neighborhoods.species_pair_index).tolist()
+    )
+    names = torch.cat([neighborhoods.centers.unsqueeze(1), of_neighborhood[:, 1:]], dim=1)
+    assert len(torch.unique(names, dim=0)) == len(names)
 
 
 def test_padding():
-    """Empty slots are beyond the cutoff, and not wider than the longest row."""
+    """Empty slots are beyond the cutoff, and not wider than the longest neighborhood."""
     graph = make_graph([crystal(), molecule()], CUTOFF)
-    rows = gather_neighborhoods(graph)
-    assert not bool(rows.mask.all())
-    assert int(rows.mask.sum(1).min()) >= 1
-    assert int(rows.mask.sum(1).max()) == rows.mask.shape[1]
-    vectors = neighbor_vectors(graph, rows, CUTOFF)
-    assert float(safe_norm(vectors[~rows.mask]).min()) > CUTOFF
-    own = rows.centers.unsqueeze(1).expand_as(rows.neighbors)
-    assert torch.equal(rows.neighbors[~rows.mask], own[~rows.mask])
+    neighborhoods = gather_neighborhoods(graph)
+    assert not bool(neighborhoods.mask.all())
+    assert int(neighborhoods.mask.sum(1).min()) >= 1
+    assert int(neighborhoods.mask.sum(1).max()) == neighborhoods.mask.shape[1]
+    vectors = neighbor_vectors(graph, neighborhoods, CUTOFF)
+    assert float(safe_norm(vectors[~neighborhoods.mask]).min()) > CUTOFF
+    own = neighborhoods.centers.unsqueeze(1).expand_as(neighborhoods.neighbors)
+    assert torch.equal(
+        neighborhoods.neighbors[~neighborhoods.mask], own[~neighborhoods.mask]
+    )
 
 
 @pytest.mark.parametrize("structures", [[], [single_atom()], [distant_atoms()]])
 def test_no_pairs(structures):
     empty = make_structure([], torch.zeros(0, 3))
     graph = make_graph(structures or [empty], CUTOFF)
-    rows = gather_neighborhoods(graph)
-    assert neighbor_vectors(graph, rows, CUTOFF).shape == (0, 0, 3)
-    assert rows.mask.shape == rows.neighbors.shape == (0, 0)
-    assert rows.centers.shape == rows.pair_of_row.shape == (0,)
-    assert rows.species_pairs.shape == (0, 2)
-    assert rows.rows_per_pair == []
+    neighborhoods = gather_neighborhoods(graph)
+    assert neighbor_vectors(graph, neighborhoods, CUTOFF).shape == (0, 0, 3)
+    assert neighborhoods.mask.shape == neighborhoods.neighbors.shape == (0, 0)
+    assert neighborhoods.centers.shape == neighborhoods.species_pair_index.shape == (0,)
+    assert neighborhoods.species_pairs.shape == (0, 2)
+    assert neighborhoods.species_pair_counts == []
 
 
 @pytest.mark.parametrize("num_message_passing", [0, 1])

@@ -81,7 +81,8 @@ class LOREM(ModelInterface[ModelHypers]):
                     sample_kind="atom", description=f"long-range {name}"
                 )
         # Read by metatrain's `llpr` architecture, for uncertainties
-        self.last_layer_feature_size = self.network.num_stages * self.network.num_features
+        sizes = self.network.sizes
+        self.last_layer_feature_size = sizes.num_stages * sizes.num_features
         self.readouts = torch.nn.ModuleDict()
         self.last_layer_names = {}
         self.last_layer_parameter_names = {}
@@ -113,7 +114,7 @@ class LOREM(ModelInterface[ModelHypers]):
         if target.is_scalar:  # else the target is not linear in the last-layer features
             self.last_layer_parameter_names[name] = [
                 f"readouts.{name}.blocks.0.layers.{stage}.weight"
-                for stage in range(self.network.num_stages)
+                for stage in range(self.network.sizes.num_stages)
             ]
 
     def supported_outputs(self) -> dict[str, ModelOutput]:

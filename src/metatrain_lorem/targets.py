@@ -25,7 +25,7 @@ class TargetReadout(Readout):
 
     def __init__(self, name: str, target: TargetInfo, network: Network) -> None:
         blocks = _make_blocks(name, target, network)
-        super().__init__(network.num_stages, network.num_features, blocks)
+        super().__init__(network.sizes, blocks)
         self.keys = target.layout.keys
         self.components = [block.components for block in target.layout.blocks()]
         self.properties = [block.properties for block in target.layout.blocks()]
@@ -93,20 +93,14 @@ def _make_block(
 ) -> torch.nn.Module:
     num_properties = len(block.properties)
     if degree == 0 and sigma == 1:
-        return ScalarBlock(network.num_stages, network.num_features, num_properties)
-    if degree > network.max_degree:
+        return ScalarBlock(network.sizes, num_properties)
+    if degree > network.sizes.max_degree:
         raise ValueError(
             f"target '{name}' has degree {degree}, above the model's max_degree of "
-            f"{network.max_degree}"
+            f"{network.sizes.max_degree}"
         )
-    sizes = (
-        network.num_stages,
-        network.num_features,
-        network.num_spherical_features,
-        network.max_degree,
-    )
     if target.is_cartesian and degree == 2:
-        return CartesianBlock(*sizes, num_properties)
+        return CartesianBlock(network.sizes, num_properties)
     # Components of degree 1 are y, z, x.
     order = [2, 0, 1] if target.is_cartesian else list(range(2 * degree + 1))
-    return SphericalBlock(*sizes, degree, sigma == -1, num_properties, order)
+    return SphericalBlock(network.sizes, degree, sigma == -1, num_properties, order)

@@ -34,9 +34,7 @@ class EnergyModel(torch.nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.network = Network(**{**SMALL, **arguments})
-            self.readout = scalar_readout(
-                self.network.num_stages, self.network.num_features
-            )
+            self.readout = scalar_readout(self.network.sizes)
             for name, parameter in self.named_parameters():
                 if name.endswith("bias") or "norm" in name.split(".")[-2]:
                     parameter.data += 0.2 * torch.randn(parameter.shape)

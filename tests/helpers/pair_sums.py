@@ -22,9 +22,9 @@ class PairSums:
         self.graph = graph
         vectors = pair_vectors(graph).unsqueeze(0)
         distances = safe_norm(vectors)
-        self.radial = network.radial(distances)[0].T  # [P, K]
-        self.harmonics = network.harmonics(vectors, distances)[0].T  # [P, M]
-        self.degrees = degrees_of_components(network.max_degree)
+        self.radial = network.density.radial(distances)[0].T  # [P, K]
+        self.harmonics = network.density.harmonics(vectors, distances)[0].T  # [P, M]
+        self.degrees = degrees_of_components(network.sizes.max_degree)
 
     def pair_features(
         self, coefficients: torch.nn.Module, features: torch.Tensor

@@ -32,6 +32,7 @@ from helpers.systems import make_graph
 from metatrain_lorem.coulomb import CoulombSolver, Pairs
 from metatrain_lorem.graph import gather_neighborhoods, neighbor_vectors
 from metatrain_lorem.lorem_jax.parameters import jax_parameters
+from metatrain_lorem.network.clebsch_gordan import clebsch_gordan
 from metatrain_lorem.network.radial import RadialBasis
 from metatrain_lorem.network.reference import jax_binomial_errors, jax_solver
 from metatrain_lorem.network.spherical import (
@@ -39,7 +40,7 @@ from metatrain_lorem.network.spherical import (
     SphericalHarmonics,
     degrees_of_components,
 )
-from metatrain_lorem.network.tensor_product import TensorDense, clebsch_gordan
+from metatrain_lorem.network.tensor_product import TensorDense
 from metatrain_lorem.network.update import Update
 from metatrain_lorem.ops.safe_norm import safe_norm
 

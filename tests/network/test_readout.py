@@ -5,6 +5,7 @@ import torch
 from helpers.systems import rotation
 from helpers.wigner import wigner_matrix
 
+from metatrain_lorem.network.features import Sizes
 from metatrain_lorem.network.readout import (
     CartesianBlock,
     Readout,
@@ -15,10 +16,11 @@ from metatrain_lorem.network.spherical import degrees_of_components
 
 
 STAGES, FEATURES, CHANNELS, DEGREE = 2, 6, 3, 3
+SIZES = Sizes(STAGES, FEATURES, CHANNELS, DEGREE)
 
 
 def make_readout(blocks: list[torch.nn.Module]) -> Readout:
-    readout = Readout(STAGES, FEATURES, blocks)
+    readout = Readout(SIZES, blocks)
     generator = torch.Generator().manual_seed(0)
     for parameter in readout.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
@@ -41,12 +43,12 @@ def spherical_block(
     degree: int, pseudo: bool = False, order: list[int] | None = None
 ) -> SphericalBlock:
     order = list(range(2 * degree + 1)) if order is None else order
-    return SphericalBlock(STAGES, FEATURES, CHANNELS, DEGREE, degree, pseudo, 2, order)
+    return SphericalBlock(SIZES, degree, pseudo, 2, order)
 
 
 def test_scalars(features):
     scalars, spherical = features
-    readout = make_readout([ScalarBlock(STAGES, FEATURES, 3)])
+    readout = make_readout([ScalarBlock(SIZES, 3)])
     last = readout.features(scalars)
     expected = sum(
         values @ layer.weight.T + layer.bias
@@ -98,7 +100,7 @@ def test_vectors(features):
 def test_matrices(features):
     """Cartesian tensors of rank two turn, do not change by inversion, and are general."""
     scalars, spherical = features
-    readout = make_readout([CartesianBlock(STAGES, FEATURES, CHANNELS, DEGREE, 2)])
+    readout = make_readout([CartesianBlock(SIZES, 2)])
     last = readout.features(scalars)
     (result,) = readout(last, spherical)
     assert result.shape == (4, 3, 3, 2)
@@ -121,7 +123,7 @@ def test_matrices(features):
 
 def test_several_blocks(features):
     scalars, spherical = features
-    blocks = [ScalarBlock(STAGES, FEATURES, 1), spherical_block(2)]
+    blocks = [ScalarBlock(SIZES, 1), spherical_block(2)]
     readout = make_readout(blocks)
     last = readout.features(scalars)
     results = readout(last, spherical)

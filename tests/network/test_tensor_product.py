@@ -8,12 +8,12 @@ import torch
 from helpers.systems import rotation
 from helpers.wigner import wigner_matrix
 
+from metatrain_lorem.network.clebsch_gordan import clebsch_gordan
 from metatrain_lorem.network.spherical import SphericalHarmonics, degrees_of_components
 from metatrain_lorem.network.tensor_product import (
     DegreeLinear,
     TensorDense,
     TensorProduct,
-    clebsch_gordan,
 )
 from metatrain_lorem.ops.safe_norm import safe_norm
 

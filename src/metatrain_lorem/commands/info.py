@@ -39,8 +39,7 @@ def describe(model_path: str | Path, structure_path: str | Path, index: str = "0
     if network.long_range is None:
         return "\n".join([*lines, "long range        none in this model"])
     solver = network.long_range.coulomb
-    # A scalar charge, and one for each component of each degree
-    num_columns = 1 + network.long_range.expand.weight.shape[0] ** 2
+    num_columns = network.long_range.charges.num_columns
     dtype = getattr(torch, model.capabilities().dtype)
     positions = torch.tensor(atoms.positions, dtype=dtype)
     cell = torch.tensor(atoms.cell.array, dtype=dtype)

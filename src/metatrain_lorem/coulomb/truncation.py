@@ -13,10 +13,10 @@ cutoff and smearing (:func:`real_space_error`), nor of slabs beyond
 :func:`.slab.slab_gap`. (Forces of a hardly distorted crystal are smaller than this unit,
 so that their own relative error is larger.)
 
-Estimates of errors follow Kolafa and Perram, Molecular Simulation 9, 351 (1992): positions
-of neglected terms are uncorrelated. The factor ``safety`` makes up for crystals, where they
-are not: the largest measured error is 3.6 times the estimate of the reciprocal part, and 1.7
-times that of the real-space part (``benchmarks/fit_accuracy.py``).
+Estimates of errors follow Kolafa and Perram, Molecular Simulation 9, 351 (1992):
+positions of neglected terms are uncorrelated. The factor ``safety`` makes up for crystals,
+where they are not: the largest measured error is 3.6 times the estimate of the reciprocal
+part, and 1.7 times that of the real-space part (``benchmarks/fit_accuracy.py``).
 """
 
 import math

@@ -75,13 +75,13 @@ def jax_views(network: Network, readout: Readout) -> dict[str, torch.Tensor]:
         views.message(message)
         views.readout(readout, 1 + i)
     if network.long_range is not None:
-        block = network.long_range
-        views.mlp(views.name("MLP"), block.charges.scalar)
-        views.tensor_dense(block.charges.spherical)
-        views.degrees(views.name("Dense"), block.expand)
-        views.tensor(views.name("Tensor"), block.product)
-        views.update(block.update)
-        views.readout(readout, network.num_stages - 1)
+        long_range = network.long_range
+        views.mlp(views.name("MLP"), long_range.charges.scalar)
+        views.tensor_dense(long_range.charges.spherical)
+        views.degrees(views.name("Dense"), long_range.expand)
+        views.tensor(views.name("Tensor"), long_range.product)
+        views.update(long_range.update)
+        views.readout(readout, network.sizes.num_stages - 1)
     return views.leaves
 
 

@@ -5,15 +5,16 @@ import torch
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.real_space import Pairs
 from ..coulomb.solver import CoulombSolver
-from ..graph import Graph, Neighborhoods
+from ..graph import Geometry, Graph
 from .charges import EquivariantCharges
+from .features import Features, Sizes
 from .spherical import DegreeNorms
 from .tensor_product import DegreeLinear, TensorProduct
 from .update import Update
 
 
 class LongRange(torch.nn.Module):
-    r"""Long-range block of LOREM (arXiv:2507.19382, "Equivariant long-range messages").
+    r"""Long-range stage of LOREM (arXiv:2507.19382, "Equivariant long-range messages").
 
     .. math::
 
@@ -21,34 +22,27 @@ class LongRange(torch.nn.Module):
         y_i &= \mathrm{TensorProduct}(W v_i^{lm}, x_i) \\
         h_i &\leftarrow \mathrm{Update}(h_i, [v_i^0, \mathrm{norms}(y_i)])
 
-    :param solver: of the potentials
-    :param num_features: number of scalar features ``d``
-    :param max_degree: highest degree ``L`` of the spherical features
-    :param num_spherical_features: channels ``c`` of the spherical features
+    :param sizes: sizes of the features
+    :param norms: norms of the spherical features
     :param max_degree_lr: highest degree of charges and potentials
-    :param smooth_norms: see :class:`.DegreeNorms`
+    :param solver: of the potentials
     """
 
     def __init__(
         self,
-        solver: CoulombSolver,
-        num_features: int,
-        max_degree: int,
-        num_spherical_features: int,
+        sizes: Sizes,
+        norms: DegreeNorms,
         max_degree_lr: int,
-        smooth_norms: bool,
+        solver: CoulombSolver,
     ) -> None:
         super().__init__()
-        self.charges = EquivariantCharges(
-            num_features, max_degree, num_spherical_features, max_degree_lr
-        )
+        c, max_degree = sizes.num_spherical_features, sizes.max_degree
+        self.charges = EquivariantCharges(sizes, max_degree_lr)
         self.coulomb = solver
-        self.expand = DegreeLinear(max_degree_lr, 1, num_spherical_features)
-        self.product = TensorProduct(
-            max_degree_lr, max_degree, max_degree, num_spherical_features
-        )
-        self.norms = DegreeNorms(max_degree, smooth_norms)
-        self.update = Update(num_features, 1 + (max_degree + 1) * num_spherical_features)
+        self.expand = DegreeLinear(max_degree_lr, 1, c)
+        self.product = TensorProduct(max_degree_lr, max_degree, max_degree, c)
+        self.norms = norms
+        self.update = Update(sizes.num_features, 1 + sizes.num_invariants)
 
     def plan(self, graph: Graph) -> CoulombPlan:
         """How to sum the potentials of a graph, see :meth:`.CoulombSolver.plan`."""
@@ -57,32 +51,28 @@ class LongRange(torch.nn.Module):
             graph.cells,
             graph.pbc,
             graph.systems,
-            1 + self.expand.degrees.shape[0],
+            self.charges.num_columns,
         )
 
     def forward(
-        self,
-        graph: Graph,
-        rows: Neighborhoods,
-        distances: torch.Tensor,
-        scalars: torch.Tensor,
-        spherical: torch.Tensor,
-        plan: CoulombPlan,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Exchange charges and update the scalar features.
+        self, geometry: Geometry, features: Features, plan: CoulombPlan
+    ) -> tuple[Features, torch.Tensor, torch.Tensor]:
+        """Exchange charges and update the features.
 
-        :param distances: lengths of the pair vectors, ``[G, W]``
-        :param scalars: ``h [N, d]``
-        :param spherical: ``x [N, M, c]``
+        :param geometry: neighborhoods of the atoms
+        :param features: features of the atoms
         :param plan: result of :meth:`plan`
-        :return: new ``h [N, d]``, products ``y [N, M, c]``, charges and potentials ``[N,
-            1 + (L_lr + 1)**2]``
+        :return: new ``h [N, d]`` and the products ``y [N, M, c]``; charges and potentials
+            ``[N, 1 + (L_lr + 1)**2]``
         """
-        charges = self.charges(scalars, spherical)
-        pairs = Pairs(rows.centers, rows.neighbors, distances)
+        graph, neighborhoods = geometry.graph, geometry.neighborhoods
+        charges = self.charges(features.scalars, features.spherical)
+        pairs = Pairs(neighborhoods.centers, neighborhoods.neighbors, geometry.distances)
         potentials = self.coulomb.evaluate(
             graph.positions, charges, graph.cells, pairs, plan
         )
-        products = self.product(self.expand(potentials[:, 1:].unsqueeze(2)), spherical)
+        expanded = self.expand(potentials[:, 1:].unsqueeze(2))
+        products = self.product(expanded, features.spherical)
         inputs = torch.cat([potentials[:, :1], self.norms(products).flatten(1)], dim=1)
-        return self.update(scalars, inputs), products, charges, potentials
+        scalars = self.update(features.scalars, inputs)
+        return Features(scalars, products), charges, potentials

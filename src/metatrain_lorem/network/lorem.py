@@ -1,4 +1,4 @@
-"""The LOREM network on plain tensors: from a :class:`Graph` to energies of atoms.
+"""The LOREM network on plain tensors: from a :class:`Graph` to features of atoms.
 
 This module and what it imports need torch and e3nn only.
 """
@@ -9,32 +9,27 @@ import torch
 
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.solver import CoulombSolver
-from ..graph import Graph, Neighborhoods, gather_neighborhoods, neighbor_vectors
-from ..ops.chunks import chunk_size, cut, join
-from ..ops.rows import sum_rows
-from ..ops.safe_norm import safe_norm
-from .density import SpeciesPairExpansion
-from .layers import linear
+from ..graph import Graph, Neighborhoods, gather_neighborhoods, geometry_of
+from .features import Sizes
 from .long_range import LongRange
 from .messages import Messages
 from .radial import RadialBasis
+from .short_range import ShortRange
 from .spherical import DegreeNorms, SphericalHarmonics
-from .tensor_product import TensorDense
-from .update import Update
 
 
 class Plan(NamedTuple):
     """How to evaluate a graph: shapes and indices, without gradients."""
 
-    rows: Neighborhoods
+    neighborhoods: Neighborhoods
     coulomb: Optional[CoulombPlan]  # None without long range
 
 
 class Nodes(NamedTuple):
     """What the network knows of the ``N`` atoms.
 
-    Scalar features are kept from each stage: after the sum over neighbors, after each
-    message-passing step, and after the long-range block. A target is the sum of one
+    Features are kept from each stage: after the sum over neighbors, after each
+    message-passing step, and after the exchange of charges. A target is the sum of one
     readout per stage.
     """
 
@@ -44,7 +39,7 @@ class Nodes(NamedTuple):
     potentials: torch.Tensor  # like charges
 
 
-class Network(torch.nn.Module):
+class Network(ShortRange):
     """LOREM without its readouts (arXiv:2507.19382).
 
     :param cutoff: radius of the neighborhoods ``r_c``
@@ -86,40 +81,37 @@ class Network(torch.nn.Module):
         binomial_errors: torch.Tensor | None = None,
         num_species: int = 100,
     ) -> None:
-        super().__init__()
-        d, c = num_features, num_spherical_features
-        self.cutoff = cutoff
-        self.max_degree = max_degree
-        self.num_features = d
-        self.num_spherical_features = c
-        self.num_stages = 1 + num_message_passing + int(long_range)
-
-        self.radial = RadialBasis(cutoff, num_radial, binomial_errors)
-        self.harmonics = SphericalHarmonics(max_degree)
-        self.species = torch.nn.Embedding(num_species, num_species_features)
-        torch.nn.init.normal_(self.species.weight, std=num_species_features**-0.5)
-        self.initial = linear(num_species_features, d) if initialize_node_features else None
-        self.expansion = SpeciesPairExpansion(
-            num_species_features, num_radial, d, max_degree, c
+        sizes = Sizes(
+            num_stages=1 + num_message_passing + int(long_range),
+            num_features=num_features,
+            num_spherical_features=num_spherical_features,
+            max_degree=max_degree,
         )
-        self.density_update = Update(d, d)
-        self.couple = TensorDense(max_degree, max_degree, c, c)
-        self.norms = DegreeNorms(max_degree, smooth_norms)
-        self.norms_update = Update(d, (max_degree + 1) * c)
+        # Without parameters: all stages share them.
+        radial = RadialBasis(cutoff, num_radial, binomial_errors)
+        harmonics = SphericalHarmonics(max_degree)
+        norms = DegreeNorms(max_degree, smooth_norms)
+        super().__init__(
+            sizes,
+            radial,
+            harmonics,
+            norms,
+            num_species,
+            num_species_features,
+            initialize_node_features,
+        )
+        self.sizes = sizes
+        self.cutoff = cutoff
         self.messages = torch.nn.ModuleList(
-            Messages(
-                d, num_radial, max_degree, c, equivariant_message_passing, smooth_norms
-            )
+            Messages(sizes, radial, harmonics, norms, equivariant_message_passing)
             for _ in range(num_message_passing)
         )
         self.long_range = (
             LongRange(
-                CoulombSolver(cutoff, cutoff / 4) if solver is None else solver,
-                d,
-                max_degree,
-                c,
+                sizes,
+                norms,
                 max_degree_lr,
-                smooth_norms,
+                CoulombSolver(cutoff, cutoff / 4) if solver is None else solver,
             )
             if long_range
             else None
@@ -143,86 +135,25 @@ class Network(torch.nn.Module):
 
     def evaluate(self, graph: Graph, plan: Plan) -> Nodes:
         """Features of the atoms, with a plan that was made before."""
-        rows = plan.rows
-        vectors = neighbor_vectors(graph, rows, self.cutoff)
-        distances = safe_norm(vectors)  # [G, W]
+        geometry = geometry_of(graph, plan.neighborhoods, self.cutoff)
 
-        # Sums over the neighbors
-        inputs, spherical = self.sum_neighbors(rows, vectors, distances)
-        num_atoms = graph.positions.shape[0]
-        inputs = sum_rows(inputs, rows.centers, num_atoms)  # [N, d]
-        spherical = sum_rows(spherical, rows.centers, num_atoms)  # [N, M, c]
-
-        # Features of the atoms
-        scalars = torch.zeros_like(inputs)
-        if self.initial is not None:
-            scalars = self.initial(self.species(graph.species))
-        scalars = self.density_update(scalars, inputs)
-        spherical = self.couple(spherical)
-        scalars = self.norms_update(scalars, self.norms(spherical).flatten(1))
-        stages, spherical_stages = [scalars], [spherical]
-
-        # Messages within the cutoff
-        if len(self.messages) > 0:
-            radial = self.radial(distances)  # [G, K, W]
-            harmonics = self.harmonics(vectors, distances)  # [G, M, W]
-            for message in self.messages:
-                scalars, spherical = message(rows, radial, harmonics, scalars, spherical)
-                stages.append(scalars)
-                spherical_stages.append(spherical)
-
-        # Messages over any distance
-        charges = potentials = scalars.new_zeros(num_atoms, 0)
+        features = self.short_range(geometry)
+        stages = [features]
+        for message in self.messages:
+            features = message(geometry, features)
+            stages.append(features)
+        charges = potentials = graph.positions.new_zeros(graph.positions.shape[0], 0)
         coulomb = plan.coulomb
         if self.long_range is not None and coulomb is not None:
-            scalars, products, charges, potentials = self.long_range(
-                graph, rows, distances, scalars, spherical, coulomb
-            )
-            stages.append(scalars)
-            spherical_stages.append(products)
-        return Nodes(stages, spherical_stages, charges, potentials)
+            features, charges, potentials = self.long_range(geometry, features, coulomb)
+            stages.append(features)
 
-    def sum_neighbors(
-        self, rows: Neighborhoods, vectors: torch.Tensor, distances: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sums over the neighbors of one species, by way of their density.
-
-        :param vectors: from centers to neighbors, ``[G, W, 3]``
-        :param distances: their lengths ``[G, W]``
-        :return: ``u [G, d]`` and ``x [G, M, c]``, see :class:`.SpeciesPairExpansion`
-        """
-        scalar_table, table = self.expansion.tables(rows.species_pairs, self.species.weight)
-        sizes = [2 * degree + 1 for degree in range(self.max_degree + 1)]
-        size = chunk_size(distances, sum(sizes) * self.expansion.num_radial, 1_000_000)
-        sums: list[torch.Tensor] = []
-        spherical: list[torch.Tensor] = []
-        for of_vectors, of_distances, pairs in zip(
-            cut(vectors, size), cut(distances, size), cut(rows.pair_of_row, size)
-        ):
-            density = self.neighbor_density(of_vectors, of_distances)
-            degrees = torch.split(density, sizes, 1)
-            sums.append(degrees[0].squeeze(1))  # Y_00 = 1
-            spherical.append(self.expansion.spherical(degrees, table, pairs))
-        return (
-            self.expansion.scalars(join(sums), scalar_table, rows),
-            join(spherical),
+        return Nodes(
+            [stage.scalars for stage in stages],
+            [stage.spherical for stage in stages],
+            charges,
+            potentials,
         )
 
-    def neighbor_density(
-        self, vectors: torch.Tensor, distances: torch.Tensor
-    ) -> torch.Tensor:
-        r"""Density of the neighbors of one species, on radial functions and harmonics.
-
-        .. math::
-
-            \rho_{iz}^{lm,k} = \sum_{j \in z} Y_{lm}(\hat r_{ij}) R_k(r_{ij})
-
-        :return: ``[G, M, K]``
-        """
-        size = chunk_size(distances, distances.shape[1], 8_400)
-        parts: list[torch.Tensor] = []
-        for of_vectors, of_distances in zip(cut(vectors, size), cut(distances, size)):
-            radial = self.radial(of_distances)  # [rows, K, W]
-            harmonics = self.harmonics(of_vectors, of_distances)  # [rows, M, W]
-            parts.append(torch.bmm(harmonics, radial.transpose(1, 2)))
-        return join(parts)
+    def extra_repr(self) -> str:
+        return f"cutoff={self.cutoff}, {self.sizes}"

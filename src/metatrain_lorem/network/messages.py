@@ -2,11 +2,13 @@
 
 import torch
 
-from ..graph import Neighborhoods
+from ..graph import Geometry, Neighborhoods
 from ..ops.chunks import chunk_size, cut, join
 from ..ops.rows import sum_rows, take_rows
+from .features import Features, Sizes
 from .layers import linear, mlp
-from .spherical import DegreeNorms, degrees_of_components
+from .radial import RadialBasis
+from .spherical import DegreeNorms, SphericalHarmonics, degrees_of_components
 from .tensor_product import DegreeLinear, TensorProduct
 from .update import Update
 
@@ -29,12 +31,12 @@ class PairCoefficients(torch.nn.Module):
         self.num_radial = num_radial
         self.network = mlp([2 * num_features, num_features, num_radial * num_features])
 
-    def hidden(self, scalars: torch.Tensor, rows: Neighborhoods) -> torch.Tensor:
+    def hidden(self, scalars: torch.Tensor, neighborhoods: Neighborhoods) -> torch.Tensor:
         """Hidden layer of the pairs, ``[G, W, d + 1]``, with a last entry of one."""
         first = self.network[0]
         center, neighbor = torch.chunk(first.weight, 2, dim=1)
-        of_center = take_rows(scalars @ center.t() + first.bias, rows.centers)
-        of_neighbor = take_rows(scalars @ neighbor.t(), rows.neighbors)
+        of_center = take_rows(scalars @ center.t() + first.bias, neighborhoods.centers)
+        of_neighbor = take_rows(scalars @ neighbor.t(), neighborhoods.neighbors)
         hidden = torch.nn.functional.silu(of_center.unsqueeze(1) + of_neighbor)
         return torch.nn.functional.pad(hidden, [0, 1], value=1.0)
 
@@ -46,7 +48,7 @@ class PairCoefficients(torch.nn.Module):
 
 
 class Messages(torch.nn.Module):
-    r"""One step of message passing.
+    r"""One step of message passing, a stage of LOREM.
 
     .. math::
 
@@ -58,63 +60,47 @@ class Messages(torch.nn.Module):
     with pair features :math:`s_{ij}` of both atoms' ``h`` (arXiv:2507.19382, "Message
     passing"). The second line of equations, on spherical features, is optional.
 
-    :param num_features: number of scalar features ``d``
-    :param num_radial: number of radial functions ``K``
-    :param max_degree: highest degree ``L``
-    :param num_spherical_features: channels ``c`` of the spherical features
+    :param sizes: sizes of the features
+    :param radial: radial functions
+    :param harmonics: spherical harmonics
+    :param norms: norms of the spherical features
     :param equivariant: whether spherical features are exchanged, too
-    :param smooth_norms: see :class:`.DegreeNorms`
     """
 
     def __init__(
         self,
-        num_features: int,
-        num_radial: int,
-        max_degree: int,
-        num_spherical_features: int,
+        sizes: Sizes,
+        radial: RadialBasis,
+        harmonics: SphericalHarmonics,
+        norms: DegreeNorms,
         equivariant: bool,
-        smooth_norms: bool,
     ) -> None:
         super().__init__()
-        self.coefficients = PairCoefficients(num_features, num_radial)
-        self.to_scalar = linear(num_features, num_features, bias=False)
-        self.update = Update(num_features, num_features)
-        self.spherical = (
-            SphericalMessages(
-                num_features, max_degree, num_spherical_features, smooth_norms
-            )
-            if equivariant
-            else None
-        )
+        d = sizes.num_features
+        self.radial = radial
+        self.harmonics = harmonics
+        self.coefficients = PairCoefficients(d, radial.num_radial)
+        self.to_scalar = linear(d, d, bias=False)
+        self.update = Update(d, d)
+        self.spherical = SphericalMessages(sizes, norms) if equivariant else None
 
-    def forward(
-        self,
-        rows: Neighborhoods,
-        radial: torch.Tensor,
-        harmonics: torch.Tensor,
-        scalars: torch.Tensor,
-        spherical: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """New features of the atoms.
-
-        :param radial: ``[G, K, W]``, zero in empty slots
-        :param harmonics: ``[G, M, W]``
-        :param scalars: ``h [N, d]``
-        :param spherical: ``x [N, M, c]``
-        :return: new ``h [N, d]`` and ``x [N, M, c]``
-        """
-        hidden = self.coefficients.hidden(scalars, rows)  # [G, W, d + 1]
+    def forward(self, geometry: Geometry, features: Features) -> Features:
+        """New features of the atoms, ``h [N, d]`` and ``x [N, M, c]``."""
+        neighborhoods = geometry.neighborhoods
+        radial = self.radial(geometry.distances)  # [G, K, W], zero in empty slots
+        hidden = self.coefficients.hidden(features.scalars, neighborhoods)  # [G, W, d + 1]
         table = self.coefficients.second_layer()  # [K, d, d + 1]
         sums = torch.bmm(radial, hidden).flatten(1)  # [G, K (d + 1)]
-        summed = sum_rows(
-            sums @ table.transpose(1, 2).flatten(0, 1), rows.centers, scalars.shape[0]
-        )
-        scalars = self.update(scalars, self.to_scalar(summed))
+        sums = sums @ table.transpose(1, 2).flatten(0, 1)  # [G, d]
+        sums = sum_rows(sums, neighborhoods.centers, features.scalars.shape[0])
+        scalars = self.update(features.scalars, self.to_scalar(sums))
+        features = Features(scalars, features.spherical)
         if self.spherical is not None:
-            scalars, spherical = self.spherical(
-                rows, radial, harmonics, hidden, table, scalars, spherical
+            harmonics = self.harmonics(geometry.vectors, geometry.distances)  # [G, M, W]
+            features = self.spherical(
+                neighborhoods, radial, harmonics, hidden, table, features
             )
-        return scalars, spherical
+        return features
 
 
 class SphericalMessages(torch.nn.Module):
@@ -122,40 +108,41 @@ class SphericalMessages(torch.nn.Module):
 
     The tensor product of a pair's filter and its neighbor's features is bilinear: outer
     products are summed over the neighbors, and coupled once per atom.
+
+    :param sizes: sizes of the features
+    :param norms: norms of the spherical features
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        max_degree: int,
-        num_spherical_features: int,
-        smooth_norms: bool,
-    ) -> None:
+    def __init__(self, sizes: Sizes, norms: DegreeNorms) -> None:
         super().__init__()
-        degree, channels = max_degree, num_spherical_features
+        degree, channels = sizes.max_degree, sizes.num_spherical_features
         self.num_channels = channels
-        self.to_spherical = linear(num_features, (degree + 1) * channels, bias=False)
+        self.to_spherical = linear(sizes.num_features, sizes.num_invariants, bias=False)
         self.filter = DegreeLinear(degree, channels, channels)
         self.message_product = TensorProduct(degree, degree, degree, channels)
         self.own = DegreeLinear(degree, channels, channels)
         self.received = DegreeLinear(degree, channels, channels)
         self.product = TensorProduct(degree, degree, degree, channels)
-        self.norms = DegreeNorms(degree, smooth_norms)
-        self.update = Update(num_features, (degree + 1) * channels)
+        self.norms = norms
+        self.update = Update(sizes.num_features, sizes.num_invariants)
         self.register_buffer("degrees", degrees_of_components(degree), persistent=False)
 
     def forward(
         self,
-        rows: Neighborhoods,
+        neighborhoods: Neighborhoods,
         radial: torch.Tensor,
         harmonics: torch.Tensor,
         hidden: torch.Tensor,
         table: torch.Tensor,
-        scalars: torch.Tensor,
-        spherical: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Arguments and results as in :meth:`Messages.forward`, with the pairs'
-        ``hidden [G, W, d + 1]`` layer and its second layer ``table [K, d, d + 1]``.
+        features: Features,
+    ) -> Features:
+        """New features of the atoms.
+
+        :param radial: radial functions ``[G, K, W]``
+        :param harmonics: spherical harmonics ``[G, M, W]``
+        :param hidden: hidden layer of the pairs ``[G, W, d + 1]``
+        :param table: second layer ``[K, d, d + 1]``
+        :param features: ``h [N, d]``, new already, and ``x [N, M, c]``
         """
         # The linear maps that follow s_ij are folded into the table.
         to_filter = torch.einsum(
@@ -164,14 +151,18 @@ class SphericalMessages(torch.nn.Module):
             self.to_spherical.weight.reshape(-1, self.num_channels, table.shape[1]),
         )  # [L + 1, c, d]
         folded = torch.einsum("loh,khe->kloe", to_filter, table)
-        outer = self._summed_products(rows, radial, harmonics, hidden, folded, spherical)
+        spherical = features.spherical
+        outer = self._summed_products(
+            neighborhoods, radial, harmonics, hidden, folded, spherical
+        )
         messages = self.message_product.of_outer(outer)
         spherical = self.product(self.own(spherical), self.received(messages))
-        return self.update(scalars, self.norms(spherical).flatten(1)), spherical
+        scalars = self.update(features.scalars, self.norms(spherical).flatten(1))
+        return Features(scalars, spherical)
 
     def _summed_products(
         self,
-        rows: Neighborhoods,
+        neighborhoods: Neighborhoods,
         radial: torch.Tensor,
         harmonics: torch.Tensor,
         hidden: torch.Tensor,
@@ -183,16 +174,16 @@ class SphericalMessages(torch.nn.Module):
         :param folded: from hidden layer to filters, ``[K, L + 1, c, d + 1]``
         """
         table = folded.flatten(0, 2).t()  # [d + 1, K (L + 1) c]
-        size = chunk_size(hidden, hidden.shape[1] * table.shape[1], 1_000_000)
-        neighbors = take_rows(spherical, rows.neighbors).permute(0, 3, 1, 2)
+        size = chunk_size(hidden, hidden.shape[1] * table.shape[1])
+        neighbors = take_rows(spherical, neighborhoods.neighbors).permute(0, 3, 1, 2)
         outer: list[torch.Tensor] = []
-        for of_radial, of_harmonics, of_hidden, features in zip(
+        for of_radial, of_harmonics, of_hidden, of_neighbors in zip(
             cut(radial, size), cut(harmonics, size), cut(hidden, size), cut(neighbors, size)
         ):
             per_radial = (of_hidden @ table).unflatten(2, [of_radial.shape[1], -1])
             coefficients = (of_radial.transpose(1, 2).unsqueeze(2) @ per_radial).squeeze(2)
             coefficients = coefficients.unflatten(2, [-1, self.num_channels])
-            coefficients = coefficients.permute(0, 3, 2, 1)  # [rows, c, L + 1, W]
+            coefficients = coefficients.permute(0, 3, 2, 1)  # [chunk, c, L + 1, W]
             filters = coefficients.index_select(2, self.degrees) * of_harmonics.unsqueeze(1)
-            outer.append(filters @ features)  # [rows, c, M, W] @ [rows, c, W, M]
-        return sum_rows(join(outer), rows.centers, spherical.shape[0])
+            outer.append(filters @ of_neighbors)  # [chunk, c, M, W] @ [chunk, c, W, M]
+        return sum_rows(join(outer), neighborhoods.centers, spherical.shape[0])

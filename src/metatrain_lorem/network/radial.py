@@ -29,6 +29,7 @@ class RadialBasis(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.cutoff = cutoff
+        self.num_radial = num_radial
         degree = num_radial - 1
         k = torch.arange(num_radial, dtype=torch.float64)
         log_binomial = (
@@ -57,3 +58,6 @@ class RadialBasis(torch.nn.Module):
             logs,
         )
         return torch.exp(exponents)
+
+    def extra_repr(self) -> str:
+        return f"cutoff={self.cutoff}, num_radial={self.num_radial}"

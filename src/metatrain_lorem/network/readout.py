@@ -2,8 +2,10 @@
 
 import torch
 
+from .clebsch_gordan import clebsch_gordan
+from .features import Sizes
 from .layers import linear, mlp
-from .tensor_product import TensorProduct, clebsch_gordan
+from .tensor_product import TensorProduct
 
 
 class Readout(torch.nn.Module):
@@ -18,18 +20,16 @@ class Readout(torch.nn.Module):
     for scalars and for spherical tensors; both are linear in the last-layer features
     ``f``.
 
-    :param num_stages: number of stages
-    :param num_features: number of scalar features ``d``
+    :param sizes: sizes of the features
     :param blocks: one module for each block of the target
     """
 
-    def __init__(
-        self, num_stages: int, num_features: int, blocks: list[torch.nn.Module]
-    ) -> None:
+    def __init__(self, sizes: Sizes, blocks: list[torch.nn.Module]) -> None:
         super().__init__()
-        d = num_features
+        d = sizes.num_features
         self.heads = torch.nn.ModuleList(
-            torch.nn.Sequential(mlp([d, d, d]), torch.nn.SiLU()) for _ in range(num_stages)
+            torch.nn.Sequential(mlp([d, d, d]), torch.nn.SiLU())
+            for _ in range(sizes.num_stages)
         )
         self.blocks = torch.nn.ModuleList(blocks)
 
@@ -51,15 +51,14 @@ class Readout(torch.nn.Module):
 class ScalarBlock(torch.nn.Module):
     """Scalars: a linear map of the last-layer features of each stage.
 
-    :param num_stages: number of stages
-    :param num_features: number of last-layer features ``d``
+    :param sizes: sizes of the features; there are ``d`` last-layer features, too
     :param num_properties: number of values per atom
     """
 
-    def __init__(self, num_stages: int, num_features: int, num_properties: int) -> None:
+    def __init__(self, sizes: Sizes, num_properties: int) -> None:
         super().__init__()
         self.layers = torch.nn.ModuleList(
-            linear(num_features, num_properties) for _ in range(num_stages)
+            linear(sizes.num_features, num_properties) for _ in range(sizes.num_stages)
         )
 
     def forward(
@@ -73,10 +72,7 @@ class ScalarBlock(torch.nn.Module):
 class SphericalBlock(torch.nn.Module):
     """Spherical tensors of one degree, proper or pseudo.
 
-    :param num_stages: number of stages
-    :param num_features: number of last-layer features ``d``
-    :param num_spherical_features: channels ``c`` of the spherical features
-    :param max_degree: their highest degree ``L``
+    :param sizes: sizes of the features
     :param degree: degree of the tensor
     :param pseudo: whether it is a pseudotensor
     :param num_properties: number of tensors per atom
@@ -85,24 +81,21 @@ class SphericalBlock(torch.nn.Module):
 
     def __init__(
         self,
-        num_stages: int,
-        num_features: int,
-        num_spherical_features: int,
-        max_degree: int,
+        sizes: Sizes,
         degree: int,
         pseudo: bool,
         num_properties: int,
         order: list[int],
     ) -> None:
         super().__init__()
-        self.shape = [num_properties, num_spherical_features]
+        c = sizes.num_spherical_features
+        self.degree = degree
+        self.gate_shape = [num_properties, c]
         self.layers = torch.nn.ModuleList(
-            linear(num_features, num_properties * num_spherical_features, bias=False)
-            for _ in range(num_stages)
+            linear(sizes.num_features, num_properties * c, bias=False)
+            for _ in range(sizes.num_stages)
         )
-        self.pseudo = (
-            PseudoTensors(max_degree, degree, num_spherical_features) if pseudo else None
-        )
+        self.pseudo = PseudoTensors(sizes.max_degree, degree, c) if pseudo else None
         components = torch.tensor(order) + degree * degree
         self.register_buffer("components", components, persistent=False)
 
@@ -115,10 +108,13 @@ class SphericalBlock(torch.nn.Module):
             tensors = spherical[i]
             if self.pseudo is not None:
                 tensors = self.pseudo(tensors)
-            gates = layer(features[i]).unflatten(1, self.shape)  # [N, p, c]
+            gates = layer(features[i]).unflatten(1, self.gate_shape)  # [N, p, c]
             tensors = tensors.index_select(1, self.components)  # [N, 2 l + 1, c]
             parts.append(tensors @ gates.transpose(1, 2))
         return torch.stack(parts).sum(0)
+
+    def extra_repr(self) -> str:
+        return f"degree={self.degree}, num_properties={self.gate_shape[0]}"
 
 
 class CartesianBlock(torch.nn.Module):
@@ -131,26 +127,15 @@ class CartesianBlock(torch.nn.Module):
 
     The antisymmetric part, of degree 1, is a pseudovector.
 
-    :param num_stages: number of stages
-    :param num_features: number of last-layer features ``d``
-    :param num_spherical_features: channels ``c`` of the spherical features
-    :param max_degree: their highest degree ``L``, two at least
+    :param sizes: sizes of the features, of degree two at least
     :param num_properties: number of tensors per atom
     """
 
-    def __init__(
-        self,
-        num_stages: int,
-        num_features: int,
-        num_spherical_features: int,
-        max_degree: int,
-        num_properties: int,
-    ) -> None:
+    def __init__(self, sizes: Sizes, num_properties: int) -> None:
         super().__init__()
-        sizes = (num_stages, num_features, num_spherical_features, max_degree)
-        self.scalar = ScalarBlock(num_stages, num_features, num_properties)
-        self.pseudovector = SphericalBlock(*sizes, 1, True, num_properties, [0, 1, 2])
-        self.symmetric = SphericalBlock(*sizes, 2, False, num_properties, [*range(5)])
+        self.scalar = ScalarBlock(sizes, num_properties)
+        self.pseudovector = SphericalBlock(sizes, 1, True, num_properties, [0, 1, 2])
+        self.symmetric = SphericalBlock(sizes, 2, False, num_properties, [*range(5)])
         # Components of degree 1 are y, z, x.
         basis = clebsch_gordan(1, 1, 2)[1:, 1:][[2, 0, 1]][:, [2, 0, 1]]
         self.register_buffer("basis", basis, persistent=False)  # [3, 3, 9]
@@ -189,6 +174,6 @@ class PseudoTensors(torch.nn.Module):
         return self.product(self.cross(tensors, self.mix(tensors)), tensors.flip(2))
 
 
-def scalar_readout(num_stages: int, num_features: int) -> Readout:
+def scalar_readout(sizes: Sizes) -> Readout:
     """Readout of one scalar per atom, such as the energy."""
-    return Readout(num_stages, num_features, [ScalarBlock(num_stages, num_features, 1)])
+    return Readout(sizes, [ScalarBlock(sizes, 1)])

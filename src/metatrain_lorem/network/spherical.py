@@ -80,6 +80,9 @@ class SphericalHarmonics(torch.nn.Module):
         azimuth = torch.stack(imaginary[:-1] + real, dim=1)
         return polar * (self.azimuthal.to(z.dtype).t() @ azimuth)
 
+    def extra_repr(self) -> str:
+        return f"max_degree={self.max_degree}"
+
 
 class DegreeNorms(torch.nn.Module):
     r"""L2 norm over the components of each degree and channel.
@@ -88,10 +91,10 @@ class DegreeNorms(torch.nn.Module):
 
         n_{ilc} = (2l + 1)^{1/4} \sqrt{\textstyle\sum_m (x_{ic}^{lm})^2}
 
-    The factor makes the variance uniform over degrees. Each block is divided by its
-    largest entry first: that changes no derivative, is exact at every scale, and leaves
-    first and second derivatives finite for blocks down to 1e-37 (float32); a block of
-    zeros has zero derivatives.
+    The factor makes the variance uniform over degrees. The components of each degree and
+    channel are divided by the largest of them first: that changes no derivative, is exact
+    at every scale, and leaves first and second derivatives finite for components down to
+    1e-37 (float32); where all of them are zero, derivatives are zero.
 
     :param max_degree: highest degree ``L`` of the features
     :param smooth: features of degree 0 keep their sign, as their norm, the absolute value,
@@ -134,3 +137,6 @@ class DegreeNorms(torch.nn.Module):
         if self.smooth:
             norms = torch.cat([features[:, :1], norms[:, 1:]], dim=1)
         return norms
+
+    def extra_repr(self) -> str:
+        return f"max_degree={self.max_degree}, smooth={self.smooth}"

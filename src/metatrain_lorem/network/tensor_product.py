@@ -1,48 +1,11 @@
 """Linear maps and tensor products of spherical features ``[N, M, c]``."""
 
-import math
-
 import torch
-from e3nn.o3 import wigner_3j
 
 from ..ops.chunks import chunk_size, cut, join
+from .clebsch_gordan import clebsch_gordan
 from .layers import truncated_normal_
 from .spherical import degrees_of_components
-
-
-def clebsch_gordan(max_degree1: int, max_degree2: int, max_degree3: int) -> torch.Tensor:
-    r"""Real Clebsch-Gordan coefficients :math:`C^{l_3 m_3}_{l_1 m_1 l_2 m_2}`.
-
-    Normalized by :math:`\sum_{m_1 m_2} C^2 = 1` for each allowed path. The sign of a path
-    with even :math:`l_1 + l_2 + l_3` is the one for which harmonics of one direction
-    multiply to harmonics with a positive factor (that of e3x, hence of lorem-jax):
-    :math:`\sum C Y_{l_1 m_1} Y_{l_2 m_2} = |\langle l_1 0 l_2 0 | l_3 0 \rangle| Y_{l_3
-    m_3}` in Racah's normalization.
-
-    :return: ``[(L1 + 1)**2, (L2 + 1)**2, (L3 + 1)**2]``, float64
-    """
-    shape = [(degree + 1) ** 2 for degree in (max_degree1, max_degree2, max_degree3)]
-    coefficients = torch.zeros(shape, dtype=torch.float64)
-    for l1 in range(max_degree1 + 1):
-        for l2 in range(max_degree2 + 1):
-            for l3 in range(abs(l1 - l2), min(l1 + l2, max_degree3) + 1):
-                # e3nn's components of degree 1 are x, y, z of a frame whose polar axis
-                # is y; fed with (y, z, x) its harmonics are ours for every degree, so
-                # its coefficients are ours up to norm and sign.
-                path = wigner_3j(l1, l2, l3, dtype=torch.float64)
-                path = path * math.sqrt(2 * l3 + 1) * _path_sign(l1, l2, l3, path)
-                coefficients[
-                    l1**2 : (l1 + 1) ** 2, l2**2 : (l2 + 1) ** 2, l3**2 : (l3 + 1) ** 2
-                ] = path
-    return coefficients
-
-
-def _path_sign(l1: int, l2: int, l3: int, path: torch.Tensor) -> float:
-    """Sign that brings e3nn's coefficients of one path to the convention above."""
-    if (l1 + l2 + l3) % 2 == 1:
-        return 1.0
-    # Along the z axis only the components m = 0 differ from zero.
-    return float(torch.sign(path[l1, l2, l3]))
 
 
 class DegreeLinear(torch.nn.Module):
@@ -69,6 +32,10 @@ class DegreeLinear(torch.nn.Module):
         features = features.transpose(0, 1).contiguous()  # [M, N, in]
         return torch.bmm(features, weight).transpose(0, 1)
 
+    def extra_repr(self) -> str:
+        num_degrees, in_channels, out_channels = self.weight.shape
+        return f"max_degree={num_degrees - 1}, channels={in_channels} -> {out_channels}"
+
 
 class TensorProduct(torch.nn.Module):
     r"""Channel-wise tensor product with one weight per coupling path and channel.
@@ -78,10 +45,11 @@ class TensorProduct(torch.nn.Module):
         z^{l_3 m_3}_c = \sum_{l_1 l_2} w^{l_1 l_2 l_3}_c \sum_{m_1 m_2}
         C^{l_3 m_3}_{l_1 m_1 l_2 m_2} a^{l_1 m_1}_c b^{l_2 m_2}_c
 
-    over paths with even :math:`l_1 + l_2 + l_3`, so that no pseudotensor appears. Even
-    and odd output degrees need separate halves of the outer product :math:`a \otimes b`;
-    each half is contracted by one dense matrix product per channel. That is faster than
-    the sparse sum over the non-zero coefficients (1 in 8), on CPU and GPU.
+    over paths with even :math:`l_1 + l_2 + l_3`, so that no pseudotensor appears. Output
+    degrees of one parity need two quarters of the outer product :math:`a \otimes b`, by
+    the parities of its factors; each quarter is contracted by one dense matrix product
+    per channel. That is faster than the sparse sum over the non-zero coefficients (1 in
+    8), on CPU and GPU.
 
     :param max_degree1: highest degree of the first factor
     :param max_degree2: highest degree of the second factor
@@ -101,23 +69,24 @@ class TensorProduct(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.num_channels = num_channels
+        self.pseudo = pseudo
         max_degrees = [max_degree1, max_degree2, max_degree3]
         num_degrees = [degree + 1 for degree in max_degrees]
         degrees = [degrees_of_components(degree) for degree in max_degrees]
         even = [torch.nonzero(d % 2 == 0).flatten() for d in degrees]
         odd = [torch.nonzero(d % 2 == 1).flatten() for d in degrees]
         equal, opposite = (odd[2], even[2]) if pseudo else (even[2], odd[2])
-        blocks = [
+        quarters = [
             (even[0], even[1], equal),
             (odd[0], odd[1], equal),
             (even[0], odd[1], opposite),
             (odd[0], even[1], opposite),
         ]
-        self.shapes = [[len(i) * len(j), len(k)] for i, j, k in blocks]
-        self.sizes = [num_pairs * num_outputs for num_pairs, num_outputs in self.shapes]
+        self.table_shapes = [[len(i) * len(j), len(k)] for i, j, k in quarters]
+        self.table_sizes = [num_pairs * outputs for num_pairs, outputs in self.table_shapes]
 
-        # The tables of all blocks, one after the other: components of each entry.
-        components = torch.cat([torch.cartesian_prod(*block) for block in blocks])
+        # The tables of all quarters, one after the other: components of each entry.
+        components = torch.cat([torch.cartesian_prod(*quarter) for quarter in quarters])
         coefficients = clebsch_gordan(*max_degrees)[components.unbind(1)]
         nonzero = torch.nonzero(coefficients).flatten()
         l1, l2, l3 = (d[components[nonzero, i]] for i, d in enumerate(degrees))
@@ -142,11 +111,11 @@ class TensorProduct(torch.nn.Module):
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
         tables = self.tables()
-        size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2], 2_200_000)
-        parts: list[torch.Tensor] = []
+        size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2])
+        products: list[torch.Tensor] = []
         for of_a, of_b in zip(cut(a, size), cut(b, size)):
-            parts.append(self._products(tables, of_a, of_b))
-        return join(parts)
+            products.append(self._products(tables, of_a, of_b))
+        return join(products)
 
     def _products(
         self, tables: list[torch.Tensor], a: torch.Tensor, b: torch.Tensor
@@ -183,14 +152,14 @@ class TensorProduct(torch.nn.Module):
     def tables(self) -> list[torch.Tensor]:
         """Coefficients times path weights.
 
-        :return: one table for each block of :meth:`contract`, ``[c, pairs, M3 of one
+        :return: one table for each quarter, see :meth:`contract`, ``[c, pairs, M3 of one
             parity]``
         """
         tables = self.fixed_tables
         if tables.numel() == 0:
             tables = self._flat_tables()
-        parts = torch.split(tables, self.sizes, 1)
-        return [part.unflatten(1, self.shapes[i]) for i, part in enumerate(parts)]
+        parts = torch.split(tables, self.table_sizes, 1)
+        return [part.unflatten(1, self.table_shapes[i]) for i, part in enumerate(parts)]
 
     def fix_tables(self) -> None:
         """Keep the tables from now on, for weights that do not change any more."""
@@ -199,7 +168,7 @@ class TensorProduct(torch.nn.Module):
     def _flat_tables(self) -> torch.Tensor:
         """``[c, entries of all tables]``; one entry in eight differs from zero."""
         weights = self.weight.flatten(0, 2).t().index_select(1, self.paths)
-        tables = weights.new_zeros(self.num_channels, sum(self.sizes))
+        tables = weights.new_zeros(self.num_channels, sum(self.table_sizes))
         values = weights * self.coefficients.to(weights.dtype)
         return tables.index_copy_(1, self.nonzero, values)
 
@@ -217,6 +186,13 @@ class TensorProduct(torch.nn.Module):
         opposite = torch.baddbmm(torch.bmm(outers[2], tables[2]), outers[3], tables[3])
         products = torch.cat([equal, opposite], dim=2).index_select(2, self.order)
         return products.permute(1, 2, 0)
+
+    def extra_repr(self) -> str:
+        degrees = " x ".join(str(size - 1) for size in self.weight.shape[:2])
+        return (
+            f"max_degrees={degrees} -> {self.weight.shape[2] - 1}, "
+            f"num_channels={self.num_channels}, pseudo={self.pseudo}"
+        )
 
 
 def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

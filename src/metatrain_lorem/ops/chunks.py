@@ -1,35 +1,41 @@
-"""Pieces of large arrays that stay in the cache of a CPU core."""
+"""Chunks: consecutive rows of large arrays, treated at once to stay in a CPU's cache."""
 
 import math
 
 import torch
 
 
-def chunk_size(values: torch.Tensor, width: int, limit: int) -> int:
+# Numbers in the working arrays of one chunk, in all places of the network that cut arrays:
+# 8 MB in single precision, of an L3 cache of 32 MB. On average over these places, half or
+# twice as much takes 4 or 3 % longer, whole arrays 21 % (`benchmarks/fit_chunks.py`,
+# `benchmarks/results/chunks_cpu.json`).
+CHUNK_BUDGET = 2_000_000
+
+
+def chunk_size(values: torch.Tensor, width: int, budget: int = CHUNK_BUDGET) -> int:
     """Rows to treat at once, one at least; on a GPU, all of them.
 
-    :param values: first axis is cut into pieces
-    :param width: size of the working arrays for each row
-    :param limit: size that stays in the cache, in the same unit; pieces are about equal
-        and have one row at least
+    :param values: array whose first axis is cut
+    :param width: numbers in the working arrays of each row
+    :param budget: numbers in the working arrays of a chunk; chunks are about equal
     """
     num_rows = max(values.shape[0], 1)
     if values.is_cuda:
         return num_rows
-    num_chunks = min(max(math.ceil(num_rows * width / limit), 1), num_rows)
+    num_chunks = min(max(math.ceil(num_rows * width / budget), 1), num_rows)
     return math.ceil(num_rows / num_chunks)
 
 
 def cut(values: torch.Tensor, size: int) -> list[torch.Tensor]:
-    """Pieces of ``size`` rows.
+    """Chunks of ``size`` rows.
 
-    The gradient of all pieces is one array, where that of each slice would be a whole one.
+    The gradient of all chunks is one array, where that of each slice would be a whole one.
     """
     if values.shape[0] <= size:
         return [values]
     return list(torch.split(values, size))
 
 
-def join(pieces: list[torch.Tensor]) -> torch.Tensor:
-    """All rows of the pieces; a single piece is not copied."""
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+def join(chunks: list[torch.Tensor]) -> torch.Tensor:
+    """All rows of the chunks; a single chunk is not copied."""
+    return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
