@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.finetuning_tools import continued, energies_of, finetuning, trained
+from helpers.finetuning_tools import continued, energies_of_data, finetuning, trained
 from helpers.systems import molecule
 from helpers.training_tools import (
     dimers,
@@ -32,14 +32,14 @@ def test_same_data(tmp_path):
     checkpoint = trained(targets, training, validation, tmp_path, scale_targets=True)
     model = continued(checkpoint, targets, types_of(dataset))
     best = model_from_checkpoint(checkpoint, "export")
-    before = energies_of(model, dataset)
-    assert torch.equal(before, energies_of(best, dataset))
+    before = energies_of_data(model, dataset)
+    assert torch.equal(before, energies_of_data(best, dataset))
 
     hypers = training_hypers(targets, learning_rate=1e-12, scale_targets=True)
     trainer = Trainer({**hypers, **finetuning(), "learning_rate_final": 1e-12})
     train(model, trainer, training, validation)
     # Nothing was fitted again
-    torch.testing.assert_close(energies_of(model, dataset), before, rtol=0, atol=1e-6)
+    torch.testing.assert_close(energies_of_data(model, dataset), before, rtol=0, atol=1e-6)
     assert trainer.epoch == 0
     assert model.finetune_config["read_from"] == "trained.ckpt"
     again = model_from_checkpoint(model.get_checkpoint(), "export")
@@ -55,7 +55,7 @@ def test_new_target_inherits_a_head(tmp_path):
     checkpoint = trained(targets, *split(dataset, 2), tmp_path)
     new, new_targets = dimers(10, name="energy/other")
     model = continued(checkpoint, new_targets, types_of(new))
-    old_energies = energies_of(model, dataset)
+    old_energies = energies_of_data(model, dataset)
     options = finetuning(inherit_heads={"energy/other": "energy"})
     hypers = {**training_hypers(new_targets), **options, "num_epochs": 0}
     trainer = Trainer(hypers)
@@ -67,7 +67,7 @@ def test_new_target_inherits_a_head(tmp_path):
         source = parameters[name.replace("energy/other", "energy")]
         assert torch.equal(parameters[name], source)
         assert parameters[name].data_ptr() != source.data_ptr()
-    assert torch.equal(energies_of(model, dataset), old_energies)
+    assert torch.equal(energies_of_data(model, dataset), old_energies)
 
     train(model, Trainer({**hypers, "num_epochs": 1}), *split(new, 2))
     assert not torch.equal(

@@ -22,7 +22,7 @@ from metatrain_lorem.model import LOREM
 from metatrain_lorem.trainer import Trainer
 
 
-def energies_of(model: LOREM, dataset: Any, name: str = "energy") -> torch.Tensor:
+def energies_of_data(model: LOREM, dataset: Any, name: str = "energy") -> torch.Tensor:
     """Predictions in the type of the model, as evaluation gives them."""
     model = copy.deepcopy(model).double().eval()
     requests = get_requested_neighbor_lists(model)

@@ -2,17 +2,13 @@
 
 import pytest
 import torch
+from helpers.tensors import random
 
 from metatrain_lorem.ops.rows import count_rows, mean_rows, sum_rows, take_rows
 
 
 INDEX = torch.tensor([2, 0, 2, 2, 4])  # 1 and 3 do not occur
 NUM_SUMS = 5
-
-
-def random(*shape: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])

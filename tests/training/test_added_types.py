@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.finetuning_tools import continued, energies_of, finetuning, labels_of, trained
+from helpers.finetuning_tools import (
+    continued,
+    energies_of_data,
+    finetuning,
+    labels_of,
+    trained,
+)
 from helpers.systems import Structure, crystal, make_structure, molecule, rattled
 from helpers.training_tools import (
     dimers,
@@ -75,19 +81,19 @@ def test_new_species(old_data, tmp_path):
     structures = salts()
     new_data = make_dataset(structures, ENERGY, baseline_energies(structures))
     before = model_from_checkpoint(checkpoint, "finetune")
-    old_weights, energies = weights_of(before), energies_of(before, old_data)
+    old_weights, energies = weights_of(before), energies_of_data(before, old_data)
     # Fitted to energies with noise, so that they differ from those of the new data
     assert max(abs(old_weights[z] - WEIGHTS[z]) for z in old_weights) > 0.01
 
     model = continued(checkpoint, ENERGY, types_of(new_data))
     assert model.atomic_types == ALL_TYPES
     assert model.new_atomic_types == [11, 17]
-    assert torch.equal(energies_of(model, old_data), energies)
+    assert torch.equal(energies_of_data(model, old_data), energies)
 
     hypers = training_hypers(ENERGY, **finetuning(), batch_size=2)
     train(model, Trainer({**hypers, "num_epochs": 0}), [new_data], [new_data])
     weights = weights_of(model)
-    assert torch.equal(energies_of(model, old_data), energies)
+    assert torch.equal(energies_of_data(model, old_data), energies)
     assert {z: weights[z] for z in old_weights} == old_weights
     # Least squares for the new species, given the old ones
     counts = torch.stack([torch.bincount(s.species, minlength=18) for s in structures])
