@@ -28,8 +28,6 @@ from metatomic.torch import (
     load_atomistic_model,
 )
 
-from metatrain_lorem.network import fixed_tables
-
 
 @pytest.mark.parametrize("num_message_passing", [0, 2])
 @pytest.mark.parametrize("enable", [True, False])
@@ -143,19 +141,6 @@ def test_trains_on_after_export():
     after = energies_of(model, molecule())
     assert float((after - before).abs()) > 1e-3
     torch.testing.assert_close(energies_of(exported, molecule()), before)
-
-
-def test_many_species(monkeypatch):
-    """Tables of pairs of species are not kept for too many of them."""
-    model = fit(make_model())
-    small = model.export()
-    monkeypatch.setattr(fixed_tables, "MAX_FIXED_SPECIES", len(TYPES) - 1)
-    large = model.export()
-    assert small.module.network.expansion.fixed_index.numel() > 0
-    assert large.module.network.expansion.fixed_index.numel() == 0
-    torch.testing.assert_close(
-        energies_of(small, crystal()), energies_of(large, crystal()), rtol=1e-14, atol=0
-    )
 
 
 def test_unknown_species():

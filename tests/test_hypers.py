@@ -7,17 +7,32 @@ import pytest
 import torch
 from helpers.lorem_models import (
     ARCHITECTURE,
+    ENERGY,
+    MATRIX,
     MIXED,
+    PARTIAL,
     energies_of,
     make_info,
     make_model,
     small_hypers,
 )
-from helpers.systems import crystal, make_graph, molecule
+from helpers.systems import (
+    crystal,
+    make_graph,
+    molecule,
+)
+from helpers.training_tools import (
+    energy_info,
+    make_dataset,
+    small_model,
+    train,
+    training_hypers,
+)
 from metatrain.utils.architectures import check_architecture_options, get_default_hypers
 from metatrain.utils.pydantic import MetatrainValidationError
 
 from metatrain_lorem.model import LOREM
+from metatrain_lorem.trainer import Trainer
 
 
 WRONG = [
@@ -128,3 +143,70 @@ def test_neighbor_list_is_full_and_strict():
     assert request.full_list
     assert request.strict
     assert request.cutoff == 4.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optimiser": "Adam"}, ["optimiser"]),
+        ({"optimizer": "SGD"}, ["optimizer", "'Adam'"]),
+        ({"schedule": "cosine"}, ["schedule", "'warmup_cosine'"]),
+        ({"batch_size": "many"}, ["batch_size", "many"]),
+        ({"grad_clip_value": "no"}, ["grad_clip_value", "no"]),
+        ({"best_model_metric": "mae"}, ["best_model_metric", "'mae_prod'"]),
+        ({"finetune": {"method": "lora"}}, ["finetune.method", "'full'"]),
+        ({"finetune": {"heads": {}}}, ["heads", "finetune"]),
+    ],
+)
+def test_wrong_training_options(changes, words):
+    """Those that metatrain refuses before it reads any data."""
+    options = get_default_hypers(ARCHITECTURE, base_precision=32)
+    for key, value in changes.items():
+        old = options["training"].get(key)
+        new = {**old, **value} if isinstance(value, dict) else value
+        options["training"][key] = new
+    with pytest.raises(MetatrainValidationError) as error:
+        check_architecture_options(ARCHITECTURE, options)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value"),
+    [
+        ({"batch_size": 0}, "batch_size", "0"),
+        ({"num_epochs": -1}, "num_epochs", "-1"),
+        ({"max_atoms_per_batch": 0}, "max_atoms_per_batch", "0"),
+        ({"learning_rate": -1e-3}, "learning_rate", "-0.001"),
+        ({"learning_rate": float("nan")}, "learning_rate", "nan"),
+        ({"learning_rate_final": -1e-6}, "learning_rate_final", "-1e-06"),
+        (
+            {"schedule": "exponential", "learning_rate_final": 0.0},
+            "learning_rate_final",
+            "0.0",
+        ),
+        ({"warmup_fraction": 1.5}, "warmup_fraction", "1.5"),
+        ({"weight_decay": -0.1}, "weight_decay", "-0.1"),
+        ({"grad_clip_norm": 0.0}, "grad_clip_norm", "0.0"),
+        ({"grad_clip_value": -1.0}, "grad_clip_value", "-1.0"),
+        ({"log_interval": 0}, "log_interval", "0"),
+        ({"checkpoint_interval": 0}, "checkpoint_interval", "0"),
+        ({"per_structure_targets": ["enrgy"]}, "per_structure_targets", "enrgy"),
+    ],
+)
+def test_wrong_training_values(changes, key, value):
+    targets = {"energy": energy_info()}
+    dataset = make_dataset([molecule()], targets)
+    trainer = Trainer(training_hypers(targets, **changes))
+    with pytest.raises(ValueError, match="hyper-parameter") as error:
+        train(small_model(targets, [1, 8]), trainer, [dataset], [dataset])
+    assert f"'{key}'" in str(error.value)
+    assert value in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["energy", "mtt::partial", "mtt::unknown"])
+def test_zero_sums_are_refused(name):
+    message = rf"'zero_sum_targets' is '{name}', but .* \['mtt::apt'\]"
+    targets = {"energy": ENERGY, "mtt::partial": PARTIAL, "mtt::apt": MATRIX}
+    with pytest.raises(ValueError, match=message):
+        make_model(targets, zero_sum_targets=[name])

@@ -3,7 +3,9 @@
 import copy
 from pathlib import Path
 
+import ase.io
 import pytest
+from helpers.training_tools import ARCHITECTURE, DIMERS
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.testing import (
     ArchitectureTests,
@@ -24,12 +26,14 @@ def in_folder_of_tests(monkeypatch):
 
 
 class LOREMTests(ArchitectureTests):
-    architecture = "metatrain_lorem"
+    architecture = ARCHITECTURE
 
     @pytest.fixture
-    def dataset_path(self):
+    def dataset_path(self, tmp_path):
         # The default of the suite is a file that metatrain does not install.
-        return str(Path(__file__).parents[1] / "examples" / "data" / "dimers_val.xyz")
+        path = tmp_path / "dimers.xyz"
+        ase.io.write(path, ase.io.read(DIMERS, "::9"))
+        return str(path)
 
     @pytest.fixture
     def dataset_targets(self, dataset_path):

@@ -97,7 +97,8 @@ class Environment:
     def run(self, *args: str | Path) -> str:
         """Run the environment's Python and return what it prints."""
         command = [str(self.python), *map(str, args)]
-        result = subprocess.run(command, capture_output=True, text=True)
+        others = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        result = subprocess.run(command, capture_output=True, text=True, env=others)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout.strip()
 
@@ -158,14 +159,20 @@ def metatrain_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+@pytest.fixture(scope="module")
+def environment(metatrain_wheel, tmp_path_factory) -> Environment:
+    """With metatrain, without metatrain-lorem."""
+    environment = Environment(tmp_path_factory.mktemp("environment"))
+    environment.install(metatrain_wheel)
+    return environment
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("build", ["build_wheel", "build_editable"])
-def test_install_and_uninstall(build, metatrain_wheel, tmp_path, monkeypatch):
+def test_install_and_uninstall(build, environment, metatrain_wheel, tmp_path, monkeypatch):
     """metatrain stays as it was, whatever is installed or removed first."""
     monkeypatch.chdir(ROOT)
     wheel = tmp_path / getattr(hatchling.build, build)(str(tmp_path))  # as pip does
-    environment = Environment(tmp_path / "environment")
-    environment.install(metatrain_wheel)
     before = environment.hashes()
     assert "metatrain/__init__.py" in before
 

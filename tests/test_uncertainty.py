@@ -8,7 +8,7 @@ import ase
 import pytest
 import torch
 from helpers.lorem_models import predict
-from helpers.systems import Structure, crystal, rattled
+from helpers.systems import Structure, crystal, rattled, structure_of
 from helpers.training_tools import (
     dimers,
     energy_info,
@@ -20,7 +20,7 @@ from helpers.training_tools import (
     training_hypers,
     types_of,
 )
-from metatomic.torch import AtomisticModel, System
+from metatomic.torch import AtomisticModel
 from metatrain.llpr.model import LLPRUncertaintyModel
 from metatrain.llpr.trainer import Trainer as LLPRTrainer
 from metatrain.utils.architectures import get_default_hypers
@@ -69,10 +69,6 @@ def exported(dataset, tmp_path_factory) -> AtomisticModel:
     targets = {"energy": energy_info()}
     members = {"energy": NUM_MEMBERS}
     return with_uncertainty(targets, *split(dataset, 8), folder, members).export()
-
-
-def structure_of(system: System) -> Structure:
-    return Structure(system.types, system.positions, system.cell, system.pbc)
 
 
 def values_of(

@@ -17,6 +17,8 @@ from metatrain_lorem.lorem_jax.settings import hypers_from_settings
 
 
 REFERENCES = Path(__file__).parent / "lorem_jax"
+CHECKPOINT = REFERENCES / "checkpoint"
+FILES = ["model.yaml", "baseline.yaml", "model.msgpack"]  # of a checkpoint, in "model"
 SLABS = ("slab", "rotated slab")
 
 

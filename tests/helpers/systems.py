@@ -1,7 +1,7 @@
 """Structures for the tests, the same in other guises, and graphs made of them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,6 +32,11 @@ def make_structure(
         vectors.double() * periodic.unsqueeze(1),
         periodic,
     )
+
+
+def structure_of(system: Any) -> Structure:
+    """The same as a system of metatomic."""
+    return Structure(system.types.long(), system.positions, system.cell, system.pbc)
 
 
 def rattled(structure: Structure, seed: int = 0, size: float = 0.1) -> Structure:

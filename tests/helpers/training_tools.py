@@ -27,6 +27,7 @@ from metatrain_lorem.trainer import Trainer
 
 ARCHITECTURE = "metatrain_lorem"
 with_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch < 2.9")
+DATA = Path(__file__).parents[1] / "data"
 DIMERS = Path(__file__).parents[2] / "examples" / "data" / "dimers_val.xyz"
 
 

@@ -32,8 +32,6 @@ def cases() -> dict[str, tuple[list[Dataset], dict[str, Any]]]:
     """Data sets and hyper-parameters of the model."""
     both = {**ENERGY, **DIPOLE}
     return {
-        "energy": ([make_dataset(STRUCTURES, ENERGY)], {}),
-        "vector": ([make_dataset(STRUCTURES, DIPOLE)], {}),
         "both": ([make_dataset(STRUCTURES, both)], {"num_message_passing": 1}),
         "in turn": (
             [make_dataset(STRUCTURES, ENERGY), make_dataset(STRUCTURES[:10], DIPOLE)],
@@ -68,9 +66,7 @@ def run(name: str, folder: Path, batch_size: int, distributed: bool, rank: int) 
 
     metatrain_lorem.trainer.build_optimizers = build
     datasets, model_hypers = cases()[name]
-    targets = dict(ENERGY) if name == "energy" else dict(DIPOLE)
-    if name in ("both", "in turn"):
-        targets = {**ENERGY, **DIPOLE}
+    targets = {**ENERGY, **DIPOLE}
     model = small_model(targets, [11, 17], **model_hypers)
     model.unused = torch.nn.Parameter(torch.ones(2, 3))
     hypers = training_hypers(

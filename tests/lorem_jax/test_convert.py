@@ -2,7 +2,6 @@
 
 import shutil
 
-import msgpack
 import numpy as np
 import pytest
 import torch
@@ -10,11 +9,10 @@ import yaml
 from helpers.energy_model import EnergyModel, evaluate
 from helpers.parity_cases import BASELINE, CASES
 from helpers.parity_tools import (
-    REFERENCES,
+    CHECKPOINT,
+    FILES,
     all_structures,
-    empty_model,
     load_references,
-    random_jax_parameters,
     torch_structures,
 )
 from metatomic.torch import ModelOutput, System
@@ -31,36 +29,17 @@ from metatrain.utils.neighbor_lists import (
     get_system_with_neighbor_lists,
 )
 
-from metatrain_lorem.cli import main
 from metatrain_lorem.lorem_jax.convert import (
     from_jax,
     jax_from_model,
     model_from_jax,
     to_jax,
 )
-from metatrain_lorem.lorem_jax.files import (
-    JaxModel,
-    read_jax_model,
-    read_parameters,
-    write_jax_model,
-    write_parameters,
-)
 from metatrain_lorem.lorem_jax.parameters import (
     jax_parameters,
-    jax_views,
-    load_jax_parameters,
 )
-from metatrain_lorem.lorem_jax.settings import hypers_from_settings, settings_from_hypers
+from metatrain_lorem.lorem_jax.settings import hypers_from_settings
 from metatrain_lorem.model import LOREM
-
-
-FOLDER = REFERENCES / "checkpoint"
-FILES = ["model.yaml", "baseline.yaml", "model.msgpack"]
-
-
-@pytest.fixture(scope="module")
-def predictions():
-    return load_references("predictions")
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +48,10 @@ def reference():
 
 
 @pytest.fixture
-def jax_model() -> JaxModel:
-    return read_jax_model(FOLDER)
-
-
-@pytest.fixture
 def checkpoint(tmp_path):
     """The stored model of lorem-jax as a checkpoint of metatrain."""
     path = tmp_path / "model.ckpt"
-    from_jax(FOLDER, path, accuracy="reference")
+    from_jax(CHECKPOINT, path, accuracy="reference")
     return path
 
 
@@ -111,174 +85,16 @@ def baseline_energies() -> np.ndarray:
     )
 
 
-# -- parameters --
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_views(case, predictions):
-    """Every parameter is seen once, under the names of lorem-jax."""
-    model = empty_model(CASES[case], "reference")
-    views = jax_views(model.network, model.readout)
-    parameters = random_jax_parameters(case, predictions)
-    shapes = {path: values.shape for path, values in parameters.items()}
-    assert {path: tuple(view.shape) for path, view in views.items()} == shapes
-    for view in views.values():
-        view.fill_(1.0)
-    assert all(bool((p == 1.0).all()) for p in model.parameters())
-    num_elements = sum(view.numel() for view in views.values())
-    assert num_elements == sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize("case", ["default", "tiny", "messages-2"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_parameters_round_trip(case, dtype, predictions):
-    model = empty_model(CASES[case], 1e-6).to(getattr(torch, dtype))
-    parameters = {
-        path: values.astype(dtype)
-        for path, values in random_jax_parameters(case, predictions).items()
-    }
-    load_jax_parameters(model.network, model.readout, parameters)
-    result = jax_parameters(model.network, model.readout)
-    assert set(result) == set(parameters)
-    for path, values in parameters.items():
-        assert result[path].dtype == values.dtype
-        np.testing.assert_array_equal(result[path], values)
-
-
-def test_number_of_parameters():
-    """The numbers of the paper's supplement."""
-    for settings, number in [
-        ({"lr": False}, 839129),
-        ({"max_degree_lr": 0}, 1020300),
-        ({"max_degree_lr": 1}, 1020749),
-        ({}, 1021198),
-    ]:
-        model = empty_model(settings, 1e-6)
-        assert sum(p.numel() for p in model.parameters()) == number
-
-
-KERNEL = "params/Update_1/MLP_0/Dense_1/kernel"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda p: p.pop(KERNEL), f"has no parameter '{KERNEL}'"),
-        (lambda p: p.update(extra=p[KERNEL]), "'extra' is not used by LOREM"),
-        (
-            lambda p: p.update({"batch_stats/x": p[KERNEL], "params/y": p[KERNEL]}),
-            r"'batch_stats/x' \(and 1 more\) is not used",
-        ),
-        (lambda p: p.update({KERNEL: p[KERNEL].T}), f"'{KERNEL}' has the shape"),
-        (lambda p: p.update({KERNEL: p[KERNEL].astype(int)}), f"'{KERNEL}' is int64"),
-    ],
-)
-def test_wrong_parameters(change, message, predictions):
-    model = empty_model(CASES["tiny"], 1e-6)
-    parameters = random_jax_parameters("tiny", predictions)
-    change(parameters)
-    before = [p.clone() for p in model.parameters()]
-    with pytest.raises(ValueError, match=message):
-        load_jax_parameters(model.network, model.readout, parameters)
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-
-
 # -- settings --
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_settings_round_trip(case):
-    hypers = hypers_from_settings(CASES[case])
-    settings = settings_from_hypers(hypers)
-    assert set(settings) == set(read_jax_model(FOLDER).settings)
-    assert hypers_from_settings(settings) == hypers
-    assert {name: settings[name] for name in CASES[case]} == CASES[case]
-
-
-def test_default_settings():
-    defaults = get_default_hypers("metatrain_lorem")["model"]
-    assert hypers_from_settings({}) == defaults
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"cutoff_fn": "smooth_cutoff"}, "'cutoff_fn' of lorem-jax is 'smooth_cutoff'"),
-        ({"radial_basis": "basic_fourier"}, "'radial_basis' .* 'basic_fourier'"),
-        ({"inputs": ["charge"]}, r"'inputs' of lorem-jax is \['charge'\]"),
-        ({"num_heads": 4}, r"'num_heads' of lorem-jax is unknown \(4\)"),
-        ({"max_degree": 2.5}, "'max_degree' of lorem-jax is 2.5, expected int"),
-        ({"lr": 1}, "'lr' of lorem-jax is 1, expected bool"),
-        ({"cutoff": "5"}, "'cutoff' of lorem-jax is '5', expected float"),
-    ],
-)
-def test_wrong_settings(settings, message):
-    with pytest.raises(ValueError, match=message):
-        hypers_from_settings(settings)
-
-
-def test_settings_of_whole_numbers():
-    cutoff = hypers_from_settings({"cutoff": 5, "inputs": ()})["cutoff"]
-    assert isinstance(cutoff, float)
-
-
-def test_smooth_norms():
-    hypers = hypers_from_settings({})
-    assert hypers["smooth_norms"] is False
-    with pytest.raises(ValueError, match="'smooth_norms' is true"):
-        settings_from_hypers({**hypers, "smooth_norms": True})
-
-
-def test_wrong_smearing():
-    hypers = hypers_from_settings({})
-    hypers["long_range"]["smearing"] = 1.25
-    assert settings_from_hypers(hypers)["cutoff"] == 5.0
-    hypers["long_range"]["smearing"] = 1.0
-    with pytest.raises(ValueError, match="'long_range.smearing' is 1.0"):
-        settings_from_hypers(hypers)
 
 
 # -- files --
 
 
-def test_files_round_trip(jax_model, tmp_path):
-    """What flax and lorem-jax wrote comes out again to the byte."""
-    write_jax_model(tmp_path, jax_model)
-    for name in FILES:
-        expected = (FOLDER / "model" / name).read_bytes()
-        assert (tmp_path / "model" / name).read_bytes() == expected
-    with pytest.raises(FileExistsError):
-        write_jax_model(tmp_path, jax_model)
-
-
-def test_parameter_files():
-    parameters = {"a/b": np.arange(6.0).reshape(2, 3), "a/a": np.ones(1, np.float32)}
-    data = write_parameters(parameters)
-    result = read_parameters(data)
-    assert list(result) == ["a/a", "a/b"]
-    for path, values in parameters.items():
-        assert result[path].dtype == values.dtype
-        np.testing.assert_array_equal(result[path], values)
-
-
-@pytest.mark.parametrize(
-    ("tree", "message"),
-    [
-        ({"params": {"x": 1.0}}, "'params/x' is a float"),
-        ({"params": [1]}, "'params' is a list"),
-        ({"x": {"__msgpack_chunked_array__": True}}, "'x' is split into chunks"),
-        ({"x": msgpack.ExtType(2, b"")}, "extension of type 2"),
-    ],
-)
-def test_wrong_parameter_files(tree, message):
-    with pytest.raises(ValueError, match=message):
-        read_parameters(msgpack.packb(tree))
-
-
 @pytest.fixture
 def folder(tmp_path):
     """A copy of the stored checkpoint, to be spoiled."""
-    return shutil.copytree(FOLDER, tmp_path / "copy")
+    return shutil.copytree(CHECKPOINT, tmp_path / "copy")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +164,7 @@ def test_round_trip(checkpoint, tmp_path):
     """From lorem-jax to metatrain and back, to the byte."""
     to_jax(checkpoint, tmp_path / "back")
     for name in FILES:
-        expected = (FOLDER / "model" / name).read_bytes()
+        expected = (CHECKPOINT / "model" / name).read_bytes()
         assert (tmp_path / "back" / "model" / name).read_bytes() == expected
 
 
@@ -458,25 +274,3 @@ def test_wrong_checkpoint(checkpoint, tmp_path, monkeypatch):
     load_model(checkpoint).export().save("exported.pt")
     with pytest.raises(ValueError, match="'exported.pt' is not a checkpoint of LOREM"):
         to_jax("exported.pt", tmp_path / "back")
-
-
-def test_command_line(tmp_path, capsys):
-    def run(*arguments):
-        main([str(argument) for argument in arguments])
-
-    path = tmp_path / "converted.ckpt"
-    run("from-jax", FOLDER, "-o", path, "--accuracy", "reference")
-    assert load_model(path).hypers["long_range"]["accuracy"] == "reference"
-    run("from-jax", FOLDER, "-o", path, "--accuracy", "1e-5")
-    assert load_model(path).hypers["long_range"]["accuracy"] == 1e-5
-    run("to-jax", path, "-o", tmp_path / "back", "--target", "energy")
-    assert read_jax_model(tmp_path / "back").baseline == BASELINE
-    assert capsys.readouterr().out.endswith(f"Wrote '{tmp_path / 'back'}'\n")
-    for arguments, message in [
-        (["from-jax", FOLDER, "--accuracy", "high"], "neither a number nor 'reference'"),
-        (["from-jax", tmp_path], "model.yaml"),
-        (["to-jax", tmp_path / "missing.ckpt", "-o", tmp_path], "no checkpoint"),
-    ]:
-        with pytest.raises(SystemExit):
-            run(*arguments)
-        assert message in capsys.readouterr().err

@@ -46,11 +46,6 @@ from metatrain_lorem.ops.safe_norm import safe_norm
 
 
 @pytest.fixture(scope="module")
-def predictions():
-    return load_references("predictions")
-
-
-@pytest.fixture(scope="module")
 def layers():
     return {
         name: torch.tensor(values)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     reason="this torch has no devices made in Python",
 )
 
-BATCHES = {name: [function()] for name, function in STRUCTURES.items()}
+BATCHES = {name: [STRUCTURES[name]()] for name in ("crystal", "slab", "single_atom")}
 BATCHES["mixed"] = mixed()
 
 
@@ -44,6 +44,13 @@ def mesh() -> EnergyModel:
 
 
 MODELS = [EnergyModel, messages, short_range, reference_method, mesh]
+# A batch of all kinds takes all branches but those of batches without any periodic
+# system, without any pairs, or of slabs only.
+CASES = [(model, "mixed") for model in MODELS]
+CASES += [(EnergyModel, "single_atom"), (EnergyModel, "slab"), (mesh, "crystal")]
+all_cases = pytest.mark.parametrize(
+    ("make_model", "batch"), CASES, ids=lambda value: getattr(value, "__name__", value)
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +60,11 @@ def process() -> Iterator[ProcessPoolExecutor]:
         yield executor
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("make_model", MODELS, ids=lambda function: function.__name__)
+@all_cases
 def test_same_numbers(process, make_model, batch):
     process.submit(check_same_numbers, make_model(), BATCHES[batch]).result()
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("make_model", MODELS, ids=lambda function: function.__name__)
+@all_cases
 def test_waits(process, make_model, batch):
     process.submit(check_waits, make_model(), BATCHES[batch]).result()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from e3nn import o3
 from helpers.systems import rotation
+from helpers.tensors import random
 from helpers.wigner import wigner_matrix
 
 from metatrain_lorem.network.spherical import (
@@ -12,11 +13,6 @@ from metatrain_lorem.network.spherical import (
     degrees_of_components,
 )
 from metatrain_lorem.ops.safe_norm import safe_norm
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
 def harmonics(vectors: torch.Tensor, max_degree: int) -> torch.Tensor:

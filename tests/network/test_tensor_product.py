@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.systems import rotation
+from helpers.tensors import random
 from helpers.wigner import wigner_matrix
 
 from metatrain_lorem.network.clebsch_gordan import clebsch_gordan
@@ -20,11 +21,6 @@ from metatrain_lorem.ops.safe_norm import safe_norm
 
 # Highest degrees of both factors and of the product
 DEGREES = [(0, 0, 0), (1, 1, 1), (2, 3, 4), (3, 3, 0), (0, 2, 2), (2, 6, 6)]
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
 def components(max_degree: int) -> int:

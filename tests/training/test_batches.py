@@ -1,0 +1,74 @@
+"""Batches: prepared once, of the wanted sizes, from memory and from disk."""
+
+from typing import Any
+
+import pytest
+import torch
+from helpers.training_tools import (
+    dimers,
+    small_model,
+    split,
+    train,
+    training_hypers,
+    types_of,
+)
+from metatrain.utils.data import DiskDataset
+from metatrain.utils.data.writers import DiskDatasetWriter
+
+from metatrain_lorem.trainer import Trainer
+from metatrain_lorem.training import baseline as baseline_module
+
+
+def test_neighbor_lists_are_computed_once(monkeypatch):
+    """Per structure, however many epochs there are; the user's data stay as they were."""
+    make_transform = baseline_module.get_system_with_neighbor_lists_transform
+    counts: dict[int, int] = {}
+
+    def counting(requests: Any) -> Any:
+        transform = make_transform(requests)
+
+        def counted(systems: Any, targets: Any, extra: Any) -> Any:
+            for system in systems:
+                key = hash(system.positions.numpy().tobytes())
+                counts[key] = counts.get(key, 0) + 1
+            return transform(systems, targets, extra)
+
+        return counted
+
+    name = "get_system_with_neighbor_lists_transform"
+    monkeypatch.setattr(baseline_module, name, counting)
+    dataset, targets = dimers(8)
+    model = small_model(targets, types_of(dataset))
+    trainer = Trainer(training_hypers(targets, num_epochs=3, batch_size=2))
+    train(model, trainer, *split(dataset, 3))
+    assert len(counts) == 8
+    assert set(counts.values()) == {1}
+    assert all(not dataset[i]["system"].known_neighbor_lists() for i in range(8))
+
+
+def test_data_on_disk(tmp_path):
+    """Read while training, by this or by another process: the same model."""
+    dataset, targets = dimers(6)
+    writer = DiskDatasetWriter(str(tmp_path / "data.zip"))
+    for i in range(len(dataset)):
+        writer.write([dataset[i]["system"]], {"energy": dataset[i]["energy"]})
+    writer.finish()
+    disk = DiskDataset(str(tmp_path / "data.zip"))
+    expected: dict[str, torch.Tensor] = {}
+    for data, num_workers in ((dataset, 0), (disk, 0), (disk, 1)):
+        model = small_model(targets, types_of(dataset))
+        hypers = training_hypers(targets, num_workers=num_workers, batch_size=2)
+        torch.manual_seed(3)
+        train(model, Trainer(hypers), [data], [data], dtype=torch.float64)
+        for name, parameter in model.named_parameters():
+            reference = expected.setdefault(name, parameter)
+            torch.testing.assert_close(parameter, reference, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_atoms_per_batch": 40}])
+def test_sizes_of_batches(options):
+    dataset, targets = dimers(6)
+    model = small_model(targets, types_of(dataset))
+    trainer = Trainer(training_hypers(targets, batch_size=4, **options))
+    train(model, trainer, [dataset], [dataset])
+    assert 0 < trainer.best_metric < float("inf")

@@ -1,0 +1,77 @@
+"""The loss, against its formula."""
+
+from typing import Any
+
+import pytest
+import torch
+from helpers.systems import (
+    crystal,
+    molecule,
+    single_atom,
+)
+from helpers.training_tools import (
+    energy_info,
+    make_dataset,
+    small_model,
+    train,
+    training_hypers,
+    types_of,
+)
+from metatrain.utils.evaluate_model import evaluate_model
+from metatrain.utils.neighbor_lists import (
+    get_requested_neighbor_lists,
+    get_system_with_neighbor_lists,
+)
+from omegaconf import OmegaConf
+
+from metatrain_lorem.trainer import Trainer
+
+
+LOSS_OF_LOREM_JAX = """
+energy:
+  type: mse
+  weight: 0.5
+  forces:
+    type: mse
+    weight: 0.5
+"""
+
+
+def test_loss_of_lorem_jax(monkeypatch):
+    """Half the mean squared error of the energies per atom, and that of the forces.
+
+    Means are over structures and over force components; a baseline is subtracted.
+    """
+    structures = [molecule(), crystal(), single_atom()]
+    targets = {"energy": energy_info(gradients=("positions",))}
+    baseline = {1: -13.6, 8: -2041.3, 11: -4421.0, 17: -12520.1}
+    dataset = make_dataset(structures, targets)
+    model = small_model(targets, types_of(dataset))
+    hypers = training_hypers(
+        targets,
+        loss=OmegaConf.to_container(OmegaConf.create(LOSS_OF_LOREM_JAX)),
+        batch_size=3,
+        atomic_baseline={"energy": baseline},
+    )
+    trainer, losses = Trainer(hypers), []
+
+    def keep(run: Any, loss: torch.Tensor, rate: float) -> float:
+        losses.append(loss.item())
+        return 0.0
+
+    monkeypatch.setattr(trainer, "_optimize", keep)
+    train(model, trainer, [dataset], [dataset], dtype=torch.float64)
+
+    energy_errors, force_errors = [], []
+    (request,) = get_requested_neighbor_lists(model)
+    for i, structure in enumerate(structures):
+        system = get_system_with_neighbor_lists(dataset[i]["system"], [request])
+        prediction = evaluate_model(model.eval(), [system], targets, is_training=False)
+        predicted, label = (m["energy"].block() for m in (prediction, dataset[i]))
+        error = (predicted.values - label.values) / len(structure.species)
+        energy_errors.append(error.flatten())
+        gradients = [block.gradient("positions").values for block in (predicted, label)]
+        force_errors.append((gradients[0] - gradients[1]).flatten())
+    expected = 0.5 * torch.cat(energy_errors).square().mean()
+    expected += 0.5 * torch.cat(force_errors).square().mean()
+    assert losses == pytest.approx([expected.item()], rel=1e-12)
