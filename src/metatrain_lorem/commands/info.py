@@ -9,6 +9,7 @@ import torch
 from metatomic.torch import load_atomistic_model
 
 from ..coulomb.estimate import Estimate, estimate, plan_of_one
+from .check import compare
 
 
 METHODS = {
@@ -18,12 +19,18 @@ METHODS = {
 }
 
 
-def describe(model_path: str | Path, structure_path: str | Path, index: str = "0") -> str:
+def describe(
+    model_path: str | Path,
+    structure_path: str | Path,
+    index: str = "0",
+    check: bool = False,
+) -> str:
     """What the long-range part of an exported model will do with a structure.
 
     :param model_path: file of ``mtt export``, of LOREM or of `llpr` around it
     :param structure_path: any file that ASE reads
     :param index: frame of that file, in ASE's notation
+    :param check: compare with torch-pme, see :mod:`.check`
     :raises ValueError: if the model is not a LOREM model, or the structure cannot be
         treated, saying why
     """
@@ -45,7 +52,10 @@ def describe(model_path: str | Path, structure_path: str | Path, index: str = "0
     cell = torch.tensor(atoms.cell.array, dtype=dtype)
     plan = plan_of_one(solver, positions, cell, torch.tensor(atoms.pbc), num_columns)
     result = estimate(solver, plan, num_columns, positions.element_size())
-    return "\n".join(lines + _lines(result, solver, num_columns))
+    lines += _lines(result, solver, num_columns)
+    if check:
+        lines += compare(model, solver, atoms)
+    return "\n".join(lines)
 
 
 def _lines(result: Estimate, solver: torch.nn.Module, num_columns: int) -> list[str]:
@@ -82,4 +92,9 @@ def add_subcommand(subparsers: "argparse._SubParsersAction") -> None:
     parser.add_argument("model", help="model from `mtt export`")
     parser.add_argument("structure", help="file that ASE reads")
     parser.add_argument("--index", default="0", help="frame of the file (default: first)")
-    parser.set_defaults(run=lambda args: describe(args.model, args.structure, args.index))
+    parser.add_argument(
+        "--check", action="store_true", help="compare with a converged sum of torch-pme"
+    )
+    parser.set_defaults(
+        run=lambda args: describe(args.model, args.structure, args.index, args.check)
+    )
