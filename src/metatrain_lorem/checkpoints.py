@@ -14,6 +14,12 @@ def model_update_v1_v2(checkpoint: dict[str, Any]) -> None:
     hypers.update(smooth_norms=False, zero_sum_targets=[])
 
 
+def model_update_v2_v3(checkpoint: dict[str, Any]) -> None:
+    """The choice of the norms has a third form, the default from now on."""
+    hypers = checkpoint["model_data"]["model_hypers"]
+    hypers["norms"] = "signed" if hypers.pop("smooth_norms") else "paper"
+
+
 def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[str, Any]:
     """Bring a checkpoint to the current version, one step at a time.
 

@@ -83,10 +83,13 @@ class ModelHypers(TypedDict):
     """Whether these steps exchange spherical features, besides scalar ones."""
     initialize_node_features: bool = True
     """Whether the scalar features of an atom start from its species, or from zero."""
-    smooth_norms: bool = False
-    """Whether spherical features of degree 0 keep their sign where their norms enter the
-    scalar features. In the paper they do not, and forces jump where such a feature changes
-    its sign. ``true`` conserves energy better in molecular dynamics."""
+    norms: Literal["smooth", "paper", "signed"] = "smooth"
+    """Invariants that carry spherical features into the scalar ones. ``smooth`` ones have
+    all derivatives everywhere. Those of the ``paper`` and of ``lorem-jax``, the lengths of
+    the features, have a cusp where a feature vanishes, which symmetry makes it do in the
+    minima of molecules and crystals: relaxations, vibrations, elastic constants and phonons
+    come out wrong there. ``signed`` lies between the two, for models of earlier versions:
+    degree 0 has no cusp, all others do."""
     zero_sum_targets: list[str] = []
     """Cartesian targets given per atom that add up to zero in each structure. This is the
     acoustic sum rule of Born effective charges in a neutral system. The mean of the

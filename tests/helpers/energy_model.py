@@ -7,6 +7,7 @@ from helpers.systems import Structure, make_graph
 
 from metatrain_lorem.graph import Graph
 from metatrain_lorem.network.lorem import Network
+from metatrain_lorem.network.norms import SmoothNorms
 from metatrain_lorem.network.readout import scalar_readout
 
 
@@ -26,7 +27,8 @@ class EnergyModel(torch.nn.Module):
 
     All parameters are drawn at random, biases, too: what is zero or one at the start of
     a training would hide errors. So would spherical features of 1e-2, whose products
-    with each other vanish next to the scalar ones: they are scaled to order one.
+    with each other vanish next to the scalar ones: they are scaled to order one, and so are
+    the widths of their norms.
     """
 
     def __init__(self, seed: int = 0, **arguments: Any) -> None:
@@ -40,6 +42,9 @@ class EnergyModel(torch.nn.Module):
                     parameter.data += 0.2 * torch.randn(parameter.shape)
                 if name.endswith("to_spherical.weight"):
                     parameter.data *= 7.0
+            for module in self.modules():
+                if isinstance(module, SmoothNorms):
+                    module.width = 1.0
         self.double()
 
     def forward(self, graph: Graph) -> torch.Tensor:

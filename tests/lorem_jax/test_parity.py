@@ -33,10 +33,10 @@ from metatrain_lorem.coulomb import CoulombSolver, Pairs
 from metatrain_lorem.graph import gather_neighborhoods, neighbor_vectors
 from metatrain_lorem.lorem_jax.parameters import jax_parameters
 from metatrain_lorem.network.clebsch_gordan import clebsch_gordan
+from metatrain_lorem.network.norms import DegreeNorms
 from metatrain_lorem.network.radial import RadialBasis
 from metatrain_lorem.network.reference import jax_binomial_errors, jax_solver
 from metatrain_lorem.network.spherical import (
-    DegreeNorms,
     SphericalHarmonics,
     degrees_of_components,
 )

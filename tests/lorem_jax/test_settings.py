@@ -47,11 +47,11 @@ def test_settings_of_whole_numbers():
     assert isinstance(cutoff, float)
 
 
-def test_smooth_norms():
+def test_norms():
     hypers = hypers_from_settings({})
-    assert hypers["smooth_norms"] is False
-    with pytest.raises(ValueError, match="'smooth_norms' is true"):
-        settings_from_hypers({**hypers, "smooth_norms": True})
+    assert hypers["norms"] == "paper"
+    with pytest.raises(ValueError, match="`norms` is 'smooth'"):
+        settings_from_hypers({**hypers, "norms": "smooth"})
 
 
 def test_wrong_smearing():

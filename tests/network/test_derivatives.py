@@ -172,7 +172,8 @@ def largest_change(model: EnergyModel, num_steps: int) -> float:
 @pytest.mark.parametrize("smooth", [False, True])
 def test_forces_jump_unless_norms_are_smooth(smooth, num_message_passing):
     """The change in half of a step is half of the change, except for a jump."""
-    options = {"smooth_norms": smooth, "num_message_passing": num_message_passing}
+    norms = "signed" if smooth else "paper"
+    options = {"norms": norms, "num_message_passing": num_message_passing}
     model = EnergyModel(**options)
     ratio = largest_change(model, 400) / largest_change(model, 200)
     if smooth:

@@ -95,7 +95,7 @@ def test_torchscript():
         {"num_species_features": 1},
         {"num_features": 2},
         {"initialize_node_features": False},
-        {"smooth_norms": True, "num_message_passing": 1},
+        {"norms": "signed", "num_message_passing": 1},
         {"num_message_passing": 2},
         {"num_message_passing": 2, "equivariant_message_passing": False},
         {"long_range": False},

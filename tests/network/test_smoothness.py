@@ -4,18 +4,16 @@ There, the paper's norms have cusps: forces that symmetry forbids, no minimum to
 and vibrations of one level at different frequencies.
 """
 
-import math
-
 import pytest
 import torch
 from helpers.energy_model import CUTOFF, EnergyModel, results_of
 from helpers.symmetric import CRYSTALS, MOLECULES, symmetries
-from helpers.systems import Structure, make_graph, make_structure
+from helpers.systems import Structure, make_graph, make_structure, rattled
 
+from metatrain_lorem.coulomb import CoulombSolver
 from metatrain_lorem.network.readout import CartesianBlock, Readout, SphericalBlock
 
 
-TIGHT = {"accuracy": 1e-12}  # no visible steps where k-vectors enter the sum
 VARIANTS = {
     "local": {},
     "messages": {"num_message_passing": 1},
@@ -25,7 +23,9 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def model(request: pytest.FixtureRequest) -> EnergyModel:
-    return EnergyModel(**VARIANTS[request.param], **TIGHT)
+    # At this accuracy, k-vectors that enter the sum make no visible steps.
+    solver = CoulombSolver(CUTOFF, CUTOFF / 4, accuracy=1e-12)
+    return EnergyModel(solver=solver, **VARIANTS[request.param])
 
 
 def hessian(model: EnergyModel, structure: Structure) -> torch.Tensor:
@@ -117,14 +117,14 @@ def test_finite_differences_at_symmetric_sites(model, name):
     """Of the energy, to 1e-7, and its curvature is that of the second derivative."""
     structure = {**MOLECULES, **CRYSTALS}[name]
     atom = 1 if name == "dioxide" else 0
-    steps = 2e-4 * torch.arange(-2, 3, dtype=torch.float64)
+    steps = 2e-5 * torch.arange(-2, 3, dtype=torch.float64)
     energies = along(model, structure, atom, steps)
-    slope = energies @ torch.tensor([1.0, -8.0, 0.0, 8.0, -1.0]).double() / 24e-4
+    slope = energies @ torch.tensor([1.0, -8.0, 0.0, 8.0, -1.0]).double() / 24e-5
     direction = torch.tensor([0.48, 0.6, 0.64], dtype=torch.float64)
     expected = -results_of(model, structure).forces[atom] @ direction
     assert float((slope - expected).abs()) < 1e-7
     weights = torch.tensor([-1.0, 16.0, -30.0, 16.0, -1.0]).double()
-    curvature = energies @ weights / 48e-8
+    curvature = energies @ weights / 48e-10
     block = hessian(model, structure)[3 * atom : 3 * atom + 3, 3 * atom : 3 * atom + 3]
     expected = direction @ block @ direction
     assert float((curvature - expected).abs()) < 1e-4 * max(1.0, float(expected.abs()))
@@ -156,15 +156,15 @@ def test_atoms_that_come_and_go():
 def test_other_targets(model, head, name):
     """Derivatives of all heads against differences, at a symmetric site."""
     network, structure = model.network, {**MOLECULES, **CRYSTALS}[name]
-    sizes = (network.num_stages, 16, 4, 3)
+    sizes = network.sizes
     block = {
-        "vector": lambda: SphericalBlock(*sizes, 1, False, 1, [2, 0, 1]),
-        "pseudovector": lambda: SphericalBlock(*sizes, 1, True, 1, [0, 1, 2]),
-        "matrix": lambda: CartesianBlock(*sizes, 1),
+        "vector": lambda: SphericalBlock(sizes, 1, False, 1, [2, 0, 1]),
+        "pseudovector": lambda: SphericalBlock(sizes, 1, True, 1, [0, 1, 2]),
+        "matrix": lambda: CartesianBlock(sizes, 1),
     }[head]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        readout = Readout(network.num_stages, 16, [block()]).double()
+        readout = Readout(sizes, [block()]).double()
     weights = torch.randn(9, generator=torch.Generator().manual_seed(1)).double()
 
     def value(positions: torch.Tensor) -> torch.Tensor:
@@ -173,7 +173,8 @@ def test_other_targets(model, head, name):
         tensors = readout(readout.features(nodes.scalars), nodes.spherical)[0]
         return (tensors[0].flatten() * weights[: tensors[0].numel()]).sum()
 
+    # What vanishes by symmetry is measured by what it is elsewhere.
+    size = float(value(rattled(structure).positions).detach().abs())
     positions = structure.positions.clone().requires_grad_()
-    assert torch.autograd.gradcheck(value, positions, fast_mode=True, atol=1e-6)
-    assert torch.autograd.gradgradcheck(value, positions, fast_mode=True, atol=1e-5)
-    assert math.isfinite(float(value(positions)))
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        assert check(lambda x: value(x) / size, positions, fast_mode=True, atol=1e-5)

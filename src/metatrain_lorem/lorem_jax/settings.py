@@ -52,7 +52,7 @@ def hypers_from_settings(
                 "supported"
             )
     hypers = _translate(settings, MODEL_SETTINGS)
-    hypers.update(smooth_norms=False, zero_sum_targets=[])
+    hypers.update(norms="paper", zero_sum_targets=[])
     hypers["long_range"] = {
         **_translate(settings, LONG_RANGE_SETTINGS),
         "smearing": None,
@@ -66,8 +66,10 @@ def settings_from_hypers(hypers: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ValueError: for a smearing or norms that lorem-jax cannot express
     """
-    if hypers["smooth_norms"]:
-        raise ValueError("'smooth_norms' is true; lorem-jax has no such norms")
+    if hypers["norms"] != "paper":
+        raise ValueError(
+            f"`norms` is '{hypers['norms']}'; lorem-jax has those of the paper"
+        )
     long_range = hypers["long_range"]
     smearing = long_range["smearing"]
     if smearing is not None and smearing != hypers["cutoff"] / 4:

@@ -8,7 +8,6 @@ from ..coulomb.solver import CoulombSolver
 from ..graph import Geometry, Graph
 from .charges import EquivariantCharges
 from .features import Features, Sizes
-from .spherical import DegreeNorms
 from .tensor_product import DegreeLinear, TensorProduct
 from .update import Update
 
@@ -23,7 +22,7 @@ class LongRange(torch.nn.Module):
         h_i &\leftarrow \mathrm{Update}(h_i, [v_i^0, \mathrm{norms}(y_i)])
 
     :param sizes: sizes of the features
-    :param norms: norms of the spherical features
+    :param norms: invariants of the spherical features, see :mod:`.norms`
     :param max_degree_lr: highest degree of charges and potentials
     :param solver: of the potentials
     """
@@ -31,7 +30,7 @@ class LongRange(torch.nn.Module):
     def __init__(
         self,
         sizes: Sizes,
-        norms: DegreeNorms,
+        norms: torch.nn.Module,
         max_degree_lr: int,
         solver: CoulombSolver,
     ) -> None:

@@ -13,9 +13,10 @@ from ..graph import Graph, Neighborhoods, gather_neighborhoods, geometry_of
 from .features import Sizes
 from .long_range import LongRange
 from .messages import Messages
+from .norms import LONG_RANGE_WIDTH, SHORT_RANGE_WIDTH, NormKind, make_norms
 from .radial import RadialBasis
 from .short_range import ShortRange
-from .spherical import DegreeNorms, SphericalHarmonics
+from .spherical import SphericalHarmonics
 
 
 class Plan(NamedTuple):
@@ -52,8 +53,7 @@ class Network(ShortRange):
     :param equivariant_message_passing: whether they exchange spherical features
     :param initialize_node_features: whether scalar features start from the species of
         the atom, or from zero
-    :param smooth_norms: whether norms of degree 0 keep their sign, see
-        :class:`.DegreeNorms`
+    :param norms: invariants of the spherical features, see :func:`.make_norms`
     :param long_range: whether atoms exchange charges
     :param max_degree_lr: highest degree of the charges
     :param solver: of the potentials of the charges; by default with Gaussian charges of
@@ -74,7 +74,7 @@ class Network(ShortRange):
         num_message_passing: int = 0,
         equivariant_message_passing: bool = True,
         initialize_node_features: bool = True,
-        smooth_norms: bool = False,
+        norms: NormKind = "smooth",
         long_range: bool = True,
         max_degree_lr: int = 2,
         solver: CoulombSolver | None = None,
@@ -90,12 +90,12 @@ class Network(ShortRange):
         # Without parameters: all stages share them.
         radial = RadialBasis(cutoff, num_radial, binomial_errors)
         harmonics = SphericalHarmonics(max_degree)
-        norms = DegreeNorms(max_degree, smooth_norms)
+        short_range_norms = make_norms(norms, max_degree, SHORT_RANGE_WIDTH)
         super().__init__(
             sizes,
             radial,
             harmonics,
-            norms,
+            short_range_norms,
             num_species,
             num_species_features,
             initialize_node_features,
@@ -103,13 +103,15 @@ class Network(ShortRange):
         self.sizes = sizes
         self.cutoff = cutoff
         self.messages = torch.nn.ModuleList(
-            Messages(sizes, radial, harmonics, norms, equivariant_message_passing)
+            Messages(
+                sizes, radial, harmonics, short_range_norms, equivariant_message_passing
+            )
             for _ in range(num_message_passing)
         )
         self.long_range = (
             LongRange(
                 sizes,
-                norms,
+                make_norms(norms, max_degree, LONG_RANGE_WIDTH),
                 max_degree_lr,
                 CoulombSolver(cutoff, cutoff / 4) if solver is None else solver,
             )

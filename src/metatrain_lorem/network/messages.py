@@ -8,7 +8,7 @@ from ..ops.rows import sum_rows, take_rows
 from .features import Features, Sizes
 from .layers import linear, mlp
 from .radial import RadialBasis
-from .spherical import DegreeNorms, SphericalHarmonics, degrees_of_components
+from .spherical import SphericalHarmonics, degrees_of_components
 from .tensor_product import DegreeLinear, TensorProduct
 from .update import Update
 
@@ -63,7 +63,7 @@ class Messages(torch.nn.Module):
     :param sizes: sizes of the features
     :param radial: radial functions
     :param harmonics: spherical harmonics
-    :param norms: norms of the spherical features
+    :param norms: invariants of the spherical features, see :mod:`.norms`
     :param equivariant: whether spherical features are exchanged, too
     """
 
@@ -72,7 +72,7 @@ class Messages(torch.nn.Module):
         sizes: Sizes,
         radial: RadialBasis,
         harmonics: SphericalHarmonics,
-        norms: DegreeNorms,
+        norms: torch.nn.Module,
         equivariant: bool,
     ) -> None:
         super().__init__()
@@ -110,10 +110,10 @@ class SphericalMessages(torch.nn.Module):
     products are summed over the neighbors, and coupled once per atom.
 
     :param sizes: sizes of the features
-    :param norms: norms of the spherical features
+    :param norms: invariants of the spherical features, see :mod:`.norms`
     """
 
-    def __init__(self, sizes: Sizes, norms: DegreeNorms) -> None:
+    def __init__(self, sizes: Sizes, norms: torch.nn.Module) -> None:
         super().__init__()
         degree, channels = sizes.max_degree, sizes.num_spherical_features
         self.num_channels = channels

@@ -10,7 +10,7 @@ from .expansion import SpeciesPairExpansion
 from .features import Features, Sizes
 from .layers import linear
 from .radial import RadialBasis
-from .spherical import DegreeNorms, SphericalHarmonics
+from .spherical import SphericalHarmonics
 from .tensor_product import TensorDense
 from .update import Update
 
@@ -32,7 +32,7 @@ class ShortRange(torch.nn.Module):
     :param sizes: sizes of the features
     :param radial: radial functions
     :param harmonics: spherical harmonics
-    :param norms: norms of the spherical features
+    :param norms: invariants of the spherical features, see :mod:`.norms`
     :param num_species: number of species, ``Z = 0 ... num_species - 1``
     :param num_species_features: width of the species embedding
     :param initialize: whether ``h`` starts from the species of the atom, or from zero
@@ -43,7 +43,7 @@ class ShortRange(torch.nn.Module):
         sizes: Sizes,
         radial: RadialBasis,
         harmonics: SphericalHarmonics,
-        norms: DegreeNorms,
+        norms: torch.nn.Module,
         num_species: int,
         num_species_features: int,
         initialize: bool,

@@ -1,4 +1,4 @@
-"""Spherical harmonics, and norms of spherical features.
+"""Spherical harmonics.
 
 Components are flattened to one axis of ``M = (L + 1)**2`` entries: degree ``l`` takes
 ``l**2 ... (l + 1)**2 - 1``, with ``m = -l ... l`` in this order. The three components of
@@ -82,61 +82,3 @@ class SphericalHarmonics(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return f"max_degree={self.max_degree}"
-
-
-class DegreeNorms(torch.nn.Module):
-    r"""L2 norm over the components of each degree and channel.
-
-    .. math::
-
-        n_{ilc} = (2l + 1)^{1/4} \sqrt{\textstyle\sum_m (x_{ic}^{lm})^2}
-
-    The factor makes the variance uniform over degrees. The components of each degree and
-    channel are divided by the largest of them first: that changes no derivative, is exact
-    at every scale, and leaves first and second derivatives finite for components down to
-    1e-37 (float32); where all of them are zero, derivatives are zero.
-
-    :param max_degree: highest degree ``L`` of the features
-    :param smooth: features of degree 0 keep their sign, as their norm, the absolute value,
-        has a kink where they change it
-    """
-
-    def __init__(self, max_degree: int, smooth: bool = False) -> None:
-        super().__init__()
-        self.max_degree = max_degree
-        self.smooth = smooth
-        degrees = degrees_of_components(max_degree)
-        indicator = torch.nn.functional.one_hot(degrees).to(torch.float64)
-        factors = (2.0 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
-        # Components of each degree, padded to 2 L + 1 by repeating the last one.
-        padded = [
-            min(degree**2 + m, (degree + 1) ** 2 - 1)
-            for degree in range(max_degree + 1)
-            for m in range(2 * max_degree + 1)
-        ]
-        self.register_buffer("degrees", degrees, persistent=False)
-        self.register_buffer("indicator", indicator, persistent=False)
-        self.register_buffer("factors", factors.unsqueeze(-1), persistent=False)
-        self.register_buffer("padded", torch.tensor(padded), persistent=False)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``[N, M, c] -> [N, L + 1, c]``"""
-        num_atoms, num_channels = features.shape[0], features.shape[2]
-        magnitudes = features.detach().abs().index_select(1, self.padded)
-        largest = magnitudes.reshape(
-            num_atoms, self.max_degree + 1, 2 * self.max_degree + 1, num_channels
-        ).amax(dim=2)
-        is_zero = largest == 0
-        scale = largest.masked_fill(is_zero, 1.0).index_select(1, self.degrees)
-        scaled = features / scale
-        squared = torch.einsum(
-            "imc,ml->ilc", scaled * scaled, self.indicator.to(scale.dtype)
-        )
-        norms = squared.masked_fill(is_zero, 1.0).sqrt()
-        norms = norms * (largest * self.factors.to(scale.dtype))
-        if self.smooth:
-            norms = torch.cat([features[:, :1], norms[:, 1:]], dim=1)
-        return norms
-
-    def extra_repr(self) -> str:
-        return f"max_degree={self.max_degree}, smooth={self.smooth}"
