@@ -21,7 +21,9 @@ from metatomic.torch import (
 )
 from metatrain.utils.io import model_from_checkpoint
 
+from metatrain_lorem import checkpoints
 from metatrain_lorem.model import LOREM
+from metatrain_lorem.trainer import Trainer
 
 
 def saved(model: LOREM, path: Path) -> dict[str, Any]:
@@ -76,6 +78,26 @@ def test_checkpoint_of_later_version():
     checkpoint["model_ckpt_version"] = LOREM.__checkpoint_version__ + 1
     with pytest.raises(RuntimeError, match="upgrade the package metatrain-lorem"):
         LOREM.upgrade_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("cls", [LOREM, Trainer])
+def test_every_version_has_an_update(cls):
+    kind = "model" if cls is LOREM else "trainer"
+    updates = checkpoints.UPDATES[f"{kind}_ckpt_version"]
+    assert len(updates) == cls.__checkpoint_version__ - 1
+
+
+def test_updates_one_after_the_other(monkeypatch):
+    """From any version on, in order, and none of those that came before."""
+    names = ["a", "b", "c"]
+    updates = [
+        lambda checkpoint, name=name: checkpoint["done"].append(name) for name in names
+    ]
+    monkeypatch.setitem(checkpoints.UPDATES, "model_ckpt_version", updates)
+    for version in range(1, 5):
+        checkpoint = {"model_ckpt_version": version, "done": []}
+        checkpoints.upgrade(checkpoint, "model_ckpt_version", 4)
+        assert checkpoint == {"model_ckpt_version": 4, "done": names[version - 1 :]}
 
 
 def test_best_and_latest():

@@ -31,6 +31,8 @@ from helpers.training_tools import (
 from metatrain.utils.architectures import check_architecture_options, get_default_hypers
 from metatrain.utils.pydantic import MetatrainValidationError
 
+from metatrain_lorem.documentation import LongRangeHypers, ModelHypers, TrainerHypers
+from metatrain_lorem.hypers import LONG_RANGE_BOUNDS, MODEL_BOUNDS, TRAINER_BOUNDS
 from metatrain_lorem.model import LOREM
 from metatrain_lorem.trainer import Trainer
 
@@ -55,6 +57,12 @@ WRONG = [
     ({"long_range": {"accuracy": -1e-6}}, "long_range.accuracy", "-1e-06"),
     ({"long_range": {"accuracy": "best"}}, "long_range.accuracy", "'best'"),
     ({"cutoff": "wide"}, "cutoff", "'wide'"),
+    ({"cutoff": True}, "cutoff", "True"),
+    ({"cutoff": None}, "cutoff", "None"),
+    ({"num_features": True}, "num_features", "True"),
+    ({"max_degree": False}, "max_degree", "False"),
+    ({"long_range": {"max_degree": True}}, "long_range.max_degree", "True"),
+    ({"long_range": {"smearing": True}}, "long_range.smearing", "True"),
     ({"num_features": 2.5}, "num_features", "2.5"),
     ({"num_feature": 3}, "num_feature", "3"),
     ({"long_range": {"enabled": False}}, "long_range.enabled", "False"),
@@ -67,6 +75,26 @@ def test_wrong_values(changes, key, value):
         LOREM(small_hypers(**copy.deepcopy(changes)), make_info())
     assert f"'{key}'" in str(error.value)
     assert value in str(error.value)
+
+
+def numeric(hypers: type) -> set[str]:
+    """Names of the hyper-parameters that are numbers."""
+    kinds = {key: str(kind) for key, kind in hypers.__annotations__.items()}
+    found = {key for key, kind in kinds.items() if "int" in kind or "float" in kind}
+    return {key for key in found if "str" not in kinds[key] and "Literal" not in kinds[key]}
+
+
+@pytest.mark.parametrize(
+    ("hypers", "bounds", "without"),
+    [
+        (ModelHypers, MODEL_BOUNDS, set()),
+        (LongRangeHypers, LONG_RANGE_BOUNDS, set()),
+        # metatrain and torch check these
+        (TrainerHypers, TRAINER_BOUNDS, {"distributed_port", "num_workers"}),
+    ],
+)
+def test_every_number_has_a_bound(hypers, bounds, without):
+    assert numeric(hypers) - without == set(bounds)
 
 
 def options(**changes: Any) -> dict[str, Any]:

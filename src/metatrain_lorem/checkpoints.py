@@ -1,10 +1,11 @@
 """Versions of checkpoints.
 
 When the layout of a checkpoint changes, increase ``__checkpoint_version__`` of the model
-or the trainer, and add a function ``model_update_v1_v2`` or ``trainer_update_v1_v2`` here
-that rewrites a checkpoint in place.
+or the trainer, write a function here that rewrites a checkpoint in place, and append it to
+``UPDATES``.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -20,6 +21,13 @@ def model_update_v2_v3(checkpoint: dict[str, Any]) -> None:
     hypers["norms"] = "signed" if hypers.pop("smooth_norms") else "paper"
 
 
+# From version 1 to 2, from 2 to 3, ...
+UPDATES: dict[str, list[Callable[[dict[str, Any]], None]]] = {
+    "model_ckpt_version": [model_update_v1_v2, model_update_v2_v3],
+    "trainer_ckpt_version": [],
+}
+
+
 def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[str, Any]:
     """Bring a checkpoint to the current version, one step at a time.
 
@@ -27,15 +35,15 @@ def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[
     :param current: version of the installed code
     :raises RuntimeError: for a checkpoint of a later version
     """
-    kind = version_key.split("_")[0]
-    while checkpoint[version_key] < current:
-        version = checkpoint[version_key]
-        globals()[f"{kind}_update_v{version}_v{version + 1}"](checkpoint)
-        checkpoint[version_key] = version + 1
-    if checkpoint[version_key] != current:
+    version = checkpoint[version_key]
+    if version > current:
+        kind = version_key.split("_")[0]
         raise RuntimeError(
             f"Unable to upgrade the checkpoint: the checkpoint is using {kind} version "
-            f"{checkpoint[version_key]}, while the current {kind} version is {current}; "
+            f"{version}, while the current {kind} version is {current}; "
             "upgrade the package metatrain-lorem"
         )
+    for update in UPDATES[version_key][version - 1 : current - 1]:
+        update(checkpoint)
+    checkpoint[version_key] = current
     return checkpoint

@@ -1,14 +1,66 @@
 """From metatrain's hyper-parameters to the arguments of the network."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from metatrain.utils.data import DatasetInfo
 
 from .coulomb import CoulombSolver
 from .documentation import LongRangeHypers, ModelHypers
 from .network.reference import jax_binomial_errors, jax_solver
+
+
+class Bound(NamedTuple):
+    """Which numbers a hyper-parameter may be."""
+
+    allows: Callable[[float], bool]
+    words: str  # what it must be
+
+
+def _whole(least: int) -> Bound:
+    return Bound(
+        lambda value: isinstance(value, int) and value >= least,
+        f"a whole number of at least {least}",
+    )
+
+
+POSITIVE = Bound(lambda value: 0 < value < math.inf, "positive and finite")
+NOT_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "at least 0 and finite")
+FRACTION = Bound(lambda value: 0 <= value <= 1, "between 0 and 1")
+
+# Those of `documentation.ModelHypers`, ...
+MODEL_BOUNDS = {
+    "cutoff": POSITIVE,
+    "max_degree": _whole(0),
+    "num_features": _whole(1),
+    "num_spherical_features": _whole(1),
+    "num_radial": _whole(1),
+    "num_species_features": _whole(1),
+    "num_message_passing": _whole(0),
+}
+# ... `documentation.LongRangeHypers` ...
+LONG_RANGE_BOUNDS = {
+    "max_degree": _whole(0),  # and at most that of the model
+    "smearing": POSITIVE,
+}
+# ... and `documentation.TrainerHypers`
+TRAINER_BOUNDS = {
+    "batch_size": _whole(1),
+    "max_atoms_per_batch": _whole(1),
+    "min_atoms_per_batch": _whole(0),
+    "num_epochs": _whole(0),
+    "learning_rate": POSITIVE,
+    "learning_rate_final": NOT_NEGATIVE,
+    "warmup_fraction": FRACTION,
+    "weight_decay": NOT_NEGATIVE,
+    "grad_clip_norm": POSITIVE,
+    "grad_clip_value": POSITIVE,
+    "log_interval": _whole(1),
+    "checkpoint_interval": _whole(1),
+}
+# Not given by default: `None` is no number, but allowed
+OPTIONAL = ("smearing", "max_atoms_per_batch", "grad_clip_norm", "grad_clip_value")
 
 
 def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dict[str, Any]:
@@ -46,32 +98,14 @@ def check_hypers(hypers: Mapping[str, Any]) -> None:
     _check_keys(hypers, ModelHypers, "")
     long_range = hypers["long_range"]
     _check_keys(long_range, LongRangeHypers, "long_range.")
-    at_least = {
-        "max_degree": 0,
-        "num_features": 1,
-        "num_spherical_features": 1,
-        "num_radial": 1,
-        "num_species_features": 1,
-        "num_message_passing": 0,
-    }
-    for key, least in at_least.items():
-        value = hypers[key]
-        holds = isinstance(value, int) and value >= least
-        _check(holds, key, value, f"must be a whole number of at least {least}")
-    cutoff, degree = hypers["cutoff"], long_range["max_degree"]
-    smearing, accuracy = long_range["smearing"], long_range["accuracy"]
-    _check(_is_between(cutoff, math.inf), "cutoff", cutoff, "must be positive and finite")
+    _check_bounds(hypers, MODEL_BOUNDS, "")
+    _check_bounds(long_range, LONG_RANGE_BOUNDS, "long_range.")
+    degree, accuracy = long_range["max_degree"], long_range["accuracy"]
     _check(
-        isinstance(degree, int) and 0 <= degree <= hypers["max_degree"],
+        degree <= hypers["max_degree"],
         "long_range.max_degree",
         degree,
         f"must be between 0 and max_degree ({hypers['max_degree']})",
-    )
-    _check(
-        smearing is None or _is_between(smearing, math.inf),
-        "long_range.smearing",
-        smearing,
-        "must be positive and finite",
     )
     _check(
         accuracy == "reference" or _is_between(accuracy, 1),
@@ -106,35 +140,31 @@ def check_training_hypers(hypers: Mapping[str, Any], targets: list[str]) -> None
     :param targets: names of the targets
     :raises ValueError: naming key and value
     """
-    at_least = {
-        "batch_size": 1,
-        "max_atoms_per_batch": 1,
-        "min_atoms_per_batch": 0,
-        "num_epochs": 0,
-        "learning_rate_final": 0,
-        "weight_decay": 0,
-        "log_interval": 1,
-        "checkpoint_interval": 1,
-    }
-    for key, least in at_least.items():
-        value = hypers[key]
-        _check(value is None or value >= least, key, value, f"must be at least {least}")
-    positive = ["learning_rate", "grad_clip_norm", "grad_clip_value"]
+    _check_bounds(hypers, TRAINER_BOUNDS, "")
     if hypers["schedule"] == "exponential":
-        positive.append("learning_rate_final")
-    for key in positive:
-        value = hypers[key]
-        holds = value is None or _is_between(value, math.inf)
-        _check(holds, key, value, "must be positive and finite")
-    fraction = hypers["warmup_fraction"]
-    _check(0 <= fraction <= 1, "warmup_fraction", fraction, "must be between 0 and 1")
+        _check_bounds(hypers, {"learning_rate_final": POSITIVE}, "")
     for name in hypers["per_structure_targets"]:
         _check(name in targets, "per_structure_targets", name, f"targets are {targets}")
 
 
 def _is_between(value: Any, upper: float) -> bool:
     """Whether this is a number above zero and below ``upper``."""
-    return isinstance(value, int | float) and 0 < value < upper
+    return _is_number(value) and 0 < value < upper
+
+
+def _is_number(value: Any) -> bool:
+    """``True`` is none, although Python takes it for 1."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_bounds(
+    hypers: Mapping[str, Any], bounds: Mapping[str, Bound], prefix: str
+) -> None:
+    for key, bound in bounds.items():
+        value = hypers[key]
+        holds = _is_number(value) and bound.allows(value)
+        holds = holds or (value is None and key in OPTIONAL)
+        _check(holds, prefix + key, value, f"must be {bound.words}")
 
 
 def _check_keys(hypers: Mapping[str, Any], known: type, prefix: str) -> None:
