@@ -1,8 +1,8 @@
 """Models, structures and labels for the comparison with lorem-jax.
 
-Used by the tests and by ``data/lorem_jax/make_references.py``, which runs where lorem-jax
-is installed: only numpy is imported here. Parameters are drawn from a seed in both
-places, with numpy's ``RandomState``, whose numbers do not depend on numpy's version.
+Used by the tests and by ``lorem_jax/make_references.py``, which runs where lorem-jax is
+installed: only numpy is imported here. Parameters are drawn from a seed in both places,
+with numpy's ``RandomState``, whose numbers do not depend on numpy's version.
 """
 
 from typing import Any, NamedTuple

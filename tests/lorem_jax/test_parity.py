@@ -1,4 +1,4 @@
-"""The same numbers as lorem-jax, in float64; see ``data/lorem_jax/make_references.py``."""
+"""The same numbers as lorem-jax, in float64; recipe: ``helpers/lorem_jax``."""
 
 import numpy as np
 import pytest

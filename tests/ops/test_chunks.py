@@ -19,10 +19,9 @@ def test_pieces_are_within_the_limit(num_rows, limit):
     assert 1 <= size <= max(math.ceil(limit / width), 1)
     sizes = [len(piece) for piece in pieces]
     assert max(sizes) <= size
-    if limit >= width * num_rows:
-        assert len(pieces) == 1
-    elif num_rows > 1:
-        assert len(pieces) > 1
+    fewest = max(math.ceil(num_rows * width / limit), 1)
+    assert len(pieces) <= fewest
+    assert (len(pieces) == 1) == (min(fewest, num_rows) <= 1)
 
 
 def test_a_single_piece_is_not_copied():

@@ -14,9 +14,15 @@ from helpers.training_tools import (
 )
 from metatrain.utils.data import DiskDataset
 from metatrain.utils.data.writers import DiskDatasetWriter
+from torch.utils.data import Subset
 
 from metatrain_lorem.trainer import Trainer
 from metatrain_lorem.training import baseline as baseline_module
+from metatrain_lorem.training.batches import (
+    Batches,
+    training_batches,
+    validation_batches,
+)
 
 
 def test_neighbor_lists_are_computed_once(monkeypatch):
@@ -72,3 +78,45 @@ def test_sizes_of_batches(options):
     trainer = Trainer(training_hypers(targets, batch_size=4, **options))
     train(model, trainer, [dataset], [dataset])
     assert 0 < trainer.best_metric < float("inf")
+
+
+def order_of_epoch(batches: Batches, epoch: int) -> list[float]:
+    """A number for each structure, in the order of their batches of one."""
+    return [
+        float(systems[0].positions.abs().sum()) for systems, _, _ in batches.epoch(epoch)
+    ]
+
+
+def test_order_of_batches():
+    """Fixed by seed and epoch: within each of two data sets, and between them."""
+    dataset, targets = dimers(10)
+    parts = [Subset(dataset, range(4)), Subset(dataset, range(4, 10))]
+    hypers = training_hypers(targets, batch_size=1)
+
+    def make(seed: int) -> Batches:
+        return training_batches(parts, list(targets), [], hypers, 0, 1, seed)
+
+    orders = [order_of_epoch(make(3), epoch) for epoch in range(4)]
+    sizes = [float(s["system"].positions.abs().sum()) for s in dataset]
+    turns = [[sizes.index(size) < 4 for size in order] for order in orders]
+    for order in orders:
+        assert sorted(order) == sorted(sizes)
+    assert order_of_epoch(make(3), 2) == orders[2]
+    assert order_of_epoch(make(4), 2) != orders[2]
+    within = {tuple(size for size in order if sizes.index(size) >= 4) for order in orders}
+    assert len(within) > 1
+    assert len({tuple(turn) for turn in turns}) > 1
+
+
+def test_validation_in_order():
+    """Each structure once, and in exactly one of several processes."""
+    dataset, targets = dimers(7)
+    hypers = training_hypers(targets, batch_size=1)
+    sizes = [float(s["system"].positions.abs().sum()) for s in dataset]
+    for world_size in (1, 2):
+        shares = [
+            validation_batches([dataset], list(targets), [], hypers, rank, world_size)
+            for rank in range(world_size)
+        ]
+        orders = [order_of_epoch(batches, 0) for batches in shares]
+        assert orders == [sizes[rank::world_size] for rank in range(world_size)]
