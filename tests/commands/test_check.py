@@ -13,7 +13,7 @@ from metatrain.utils.data.target_info import get_energy_target_info
 
 from metatrain_lorem.cli import main
 from metatrain_lorem.commands import check
-from metatrain_lorem.coulomb.potentials import CoulombPotential
+from metatrain_lorem.coulomb import CoulombSolver
 from metatrain_lorem.model import LOREM
 
 
@@ -32,7 +32,7 @@ def charged_system(pbc, cell="skewed"):
 def test_agreement(pbc, cell):
     """Of charged systems; also the stress of slabs that no axis is normal to."""
     system = charged_system(pbc, cell)
-    solver = CoulombPotential(5.0, 0.7, accuracy=1e-11)
+    solver = CoulombSolver(5.0, 0.7, accuracy=1e-11)
     sums = check.sums_of_solver(solver, system)
     expected, _ = check.sums_of_torchpme(system)
     for name, values in sums._asdict().items():
@@ -45,7 +45,7 @@ def test_errors_are_seen():
     system = charged_system((True, True, True))
     expected, _ = check.sums_of_torchpme(system)
     for accuracy in (1e-2, 1e-4, 1e-6):
-        sums = check.sums_of_solver(CoulombPotential(5.0, 0.7, accuracy), system)
+        sums = check.sums_of_solver(CoulombSolver(5.0, 0.7, accuracy), system)
         error = check.rms(sums.forces - expected.forces)
         assert 1e-3 * accuracy < error < 10 * accuracy
 

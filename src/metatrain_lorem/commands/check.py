@@ -20,8 +20,7 @@ from metatomic.torch import AtomisticModel, ModelOutput
 from metatomic_ase import MetatomicCalculator
 
 from ..coulomb.neighbors import neighbor_list
-from ..graph import Graph, gather_neighborhoods, neighbor_vectors
-from ..ops.safe_norm import safe_norm
+from ..coulomb.potentials import find_pairs
 
 
 CHARGES = "mtt::aux::charges"
@@ -89,20 +88,13 @@ def charges_of_model(model: AtomisticModel, atoms: ase.Atoms) -> torch.Tensor:
 
 def sums_of_solver(solver: torch.nn.Module, system: System) -> Sums:
     """Potentials of a model's solver, with derivatives."""
-    cutoff = float(solver.cutoff)
-    centers, neighbors, shifts = neighbor_list(
-        system.positions, system.cell, system.pbc, cutoff
-    )
-    atoms = torch.zeros(len(system.positions), dtype=torch.int64)
+    pbc = system.pbc.unsqueeze(0)
+    systems = torch.zeros(len(system.positions), dtype=torch.int64)
 
     def potentials(positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
-        pbc = system.pbc.unsqueeze(0)
-        graph = Graph(
-            positions, atoms, cell.unsqueeze(0), pbc, atoms, centers, neighbors, shifts
-        )
-        rows = gather_neighborhoods(graph)
-        distances = safe_norm(neighbor_vectors(graph, rows, cutoff))
-        return solver(graph, rows, distances, system.charges)
+        pairs = find_pairs(positions, cell, system.pbc, float(solver.cutoff))
+        cells = cell.unsqueeze(0)
+        return solver(positions, system.charges, cells, pbc, systems, pairs)
 
     return differentiate(potentials, system)
 
