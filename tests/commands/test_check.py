@@ -50,7 +50,16 @@ def test_errors_are_seen():
         assert 1e-3 * accuracy < error < 10 * accuracy
 
 
-def exported_model(folder):
+def test_too_large(monkeypatch):
+    monkeypatch.setattr(check, "MEMORY", 1000)
+    for pbc in [(True,) * 3, (True, True, False), (False,) * 3]:
+        with pytest.raises(ValueError, match="GiB for 12 atoms: check a smaller structure"):
+            check.sums_of_torchpme(charged_system(pbc))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Exported model with a smearing at which it neglects little."""
     torch.manual_seed(0)
     hypers = get_default_hypers("metatrain_lorem")["model"]
     hypers = {**hypers, "max_degree": 1, "num_features": 4, "num_radial": 4}
@@ -60,7 +69,7 @@ def exported_model(folder):
         atomic_types=[11, 17],
         targets={"energy": get_energy_target_info("energy", {"unit": "eV"})},
     )
-    path = folder / "model.pt"
+    path = tmp_path_factory.mktemp("model") / "model.pt"
     LOREM(hypers, info).to(torch.float64).export(ModelMetadata()).save(str(path))
     return path
 
@@ -73,29 +82,19 @@ def exported_model(folder):
         (False, "all pairs", "forces"),
     ],
 )
-def test_command(pbc, method, last, tmp_path, capsys, monkeypatch):
+def test_command(pbc, method, last, model, tmp_path, capsys):
     crystal = ase.build.bulk("NaCl", "rocksalt", 5.6, cubic=True)
     crystal.rattle(0.2, seed=0)
     crystal.pbc = pbc
-    structure = str(tmp_path / "crystal.xyz")
-    crystal.write(structure)
-    model = str(exported_model(tmp_path))
-    main(["info", model, structure])
-    without = capsys.readouterr().out
-    main(["info", model, structure, "--check"])
+    crystal.write(tmp_path / "crystal.xyz")
+    main(["info", str(model), str(tmp_path / "crystal.xyz"), "--check"])
     output = capsys.readouterr().out
-    assert output.startswith(without.rstrip())
-    lines = output.splitlines()
+    assert output.startswith("structure         8 atoms")
     assert f"torch-pme in float64: {method}" in output
     assert "charges           5 columns" in output
-    assert lines[-1].startswith(last)
+    assert output.splitlines()[-1].startswith(last)
     pairs = re.findall(r"([-\d.e]+), (?:RMS )?difference ([\d.e-]+)", output)
     assert len(pairs) == (2 if pbc is False else 3)
     for value, difference in pairs:
         assert abs(float(value)) > 1e-6
         assert abs(float(difference)) < 1e-5 * abs(float(value))
-
-    monkeypatch.setattr(check, "MEMORY", 1000)
-    with pytest.raises(SystemExit):
-        main(["info", model, structure, "--check"])
-    assert "GiB for 8 atoms: check a smaller structure" in capsys.readouterr().err

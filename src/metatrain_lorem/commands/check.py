@@ -88,12 +88,13 @@ def charges_of_model(model: AtomisticModel, atoms: ase.Atoms) -> torch.Tensor:
 
 def sums_of_solver(solver: torch.nn.Module, system: System) -> Sums:
     """Potentials of a model's solver, with derivatives."""
-    atoms = torch.zeros(len(system.positions), dtype=torch.int64)
     pbc = system.pbc.unsqueeze(0)
+    systems = torch.zeros(len(system.positions), dtype=torch.int64)
 
     def potentials(positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         pairs = find_pairs(positions, cell, system.pbc, float(solver.cutoff))
-        return solver(positions, system.charges, cell.unsqueeze(0), pbc, atoms, pairs)
+        cells = cell.unsqueeze(0)
+        return solver(positions, system.charges, cells, pbc, systems, pairs)
 
     return differentiate(potentials, system)
 
