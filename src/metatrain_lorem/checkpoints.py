@@ -21,10 +21,15 @@ def model_update_v2_v3(checkpoint: dict[str, Any]) -> None:
     hypers["norms"] = "signed" if hypers.pop("smooth_norms") else "paper"
 
 
+def trainer_update_v1_v2(checkpoint: dict[str, Any]) -> None:
+    """Steps of an epoch that is not complete, and a record of the data, are new."""
+    checkpoint.update(batch=0, record=None)
+
+
 # From version 1 to 2, from 2 to 3, ...
 UPDATES: dict[str, list[Callable[[dict[str, Any]], None]]] = {
     "model_ckpt_version": [model_update_v1_v2, model_update_v2_v3],
-    "trainer_ckpt_version": [],
+    "trainer_ckpt_version": [trainer_update_v1_v2],
 }
 
 

@@ -12,10 +12,6 @@ from metatrain.utils.abc import ModelInterface, TrainerInterface
 from metatrain.utils.distributed.distributed_data_parallel import (
     DistributedDataParallel,
 )
-from metatrain.utils.distributed.slurm import (
-    initialize_slurm_nccl_process_group,
-    resolve_distributed,
-)
 from metatrain.utils.io import check_file_extension
 from metatrain.utils.logging import ROOT_LOGGER, MetricLogger
 from metatrain.utils.metrics import get_selected_metric
@@ -23,19 +19,25 @@ from metatrain.utils.metrics import get_selected_metric
 from . import checkpoints
 from .documentation import TrainerHypers
 from .hypers import check_training_hypers
+from .training import restart
 from .training.baseline import fit_baseline, preparation
 from .training.batches import AnyDataset, Batches, training_batches, validation_batches
+from .training.data_checks import Inspection
+from .training.diagnosis import check_weights, explain_divergence
+from .training.finetuning import set_up_finetuning
 from .training.objective import Errors, Objective
-from .training.optimization import build_optimizers, learning_rate, restore_optimizers
-
-
-class Process(NamedTuple):
-    """This one of the ``world_size`` processes that train together."""
-
-    device: torch.device
-    rank: int = 0
-    world_size: int = 1
-    distributed: bool = False
+from .training.optimization import (
+    build_optimizers,
+    learning_rate,
+    optimize,
+    restore_optimizers,
+)
+from .training.output_file import check_own_output
+from .training.process import Process, start_process
+from .training.record import Record
+from .training.saving import LATEST, Saver, save_atomically
+from .training.signals import Stopped, StopRequests
+from .training.start import inspect_data
 
 
 class Run(NamedTuple):
@@ -47,27 +49,34 @@ class Run(NamedTuple):
     objective: Objective
     optimizers: list[torch.optim.Optimizer]
     num_steps: int
+    saver: Saver
+    stop: StopRequests
+    inspection: Inspection
 
 
 class Trainer(TrainerInterface[TrainerHypers]):
     """Trainer of LOREM.
 
     Learning rate and structures of each optimizer step depend on seed and step alone,
-    so that a restarted run repeats the steps of an uninterrupted one.
+    so that a restarted run repeats the steps of an uninterrupted one, bit for bit. It may
+    be interrupted after any step.
 
     :param hypers: see :class:`~metatrain_lorem.documentation.TrainerHypers`
     """
 
-    __checkpoint_version__ = 1
+    __checkpoint_version__ = 2
 
     def __init__(self, hypers: TrainerHypers) -> None:
         super().__init__(hypers)
         self.epoch: int | None = None  # the last completed one
+        self.batch = 0  # number of optimizer steps since then
         self.seed = torch.initial_seed() % 2**31  # of the order of the structures
         self.optimizer_state_dict: list[dict[str, Any]] | None = None
         self.best_epoch: int | None = None
         self.best_metric: float = math.inf
         self.best_model_state_dict: dict[str, Any] | None = None
+        self.record: Record | None = None  # of the data, see there
+        self.old_hypers: dict[str, Any] | None = None  # of the run that is continued
 
     def train(
         self,
@@ -80,9 +89,15 @@ class Trainer(TrainerInterface[TrainerHypers]):
     ) -> None:
         targets = list(model.dataset_info.targets)
         check_training_hypers(self.hypers, targets)
-        process = self._start_process(devices)
-        self._set_up_finetuning(model)
+        process = start_process(devices, self.hypers)
+        self.seed = process.agree(self.seed)
+        check_own_output(is_main=process.rank == 0)
+        data = (model, train_datasets, val_datasets)
+        inspections = inspect_data(*data, self.hypers, checkpoint_dir)
+        restart.compare(self, model, *inspections, checkpoint_dir)
+        set_up_finetuning(model, self.hypers["finetune"], begins=self.epoch is None)
         model.to(device=process.device, dtype=dtype).train()
+        check_weights(model, "from the start", "take an earlier checkpoint")
         distributed = process.distributed
         fit_baseline(model, train_datasets, self.hypers, distributed, checkpoint_dir)
 
@@ -91,60 +106,61 @@ class Trainer(TrainerInterface[TrainerHypers]):
         batches = training_batches(train_datasets, *shared, seed=self.seed)
         val_batches = validation_batches(val_datasets, *shared)
 
-        run = self._set_up_run(process, model, dtype, len(batches))
+        saver = Saver(checkpoint_dir, process.rank == 0)
+        run = self._set_up_run(process, model, dtype, len(batches), saver, inspections[0])
         logging.info(f"Training on {batches.describe()}, {run.num_steps} steps in all")
-        self._train_epochs(run, batches, val_batches, checkpoint_dir)
+        stopped = self._train_safely(run, batches, val_batches)
         if distributed:
             # First the wrapper of the model: if its reference to the processes' group
             # is the last one, it waits for threads that wait for Python's lock.
             del run
             gc.collect()
             torch.distributed.destroy_process_group()
+        if stopped:
+            raise SystemExit(128 + stopped)
 
-    def _train_epochs(
-        self, run: Run, batches: Batches, val_batches: Batches, checkpoint_dir: str
-    ) -> None:
+    def _train_safely(self, run: Run, batches: Batches, val_batches: Batches) -> int:
+        """Train; whatever ends it, what was learned is saved first.
+
+        :return: number of the signal that ended it, or 0
+        """
+        try:
+            with run.stop:
+                self._train_epochs(run, batches, val_batches)
+        except Stopped as stopped:
+            saved = self._save(run, LATEST)
+            how = f"'{run.saver.folder / LATEST}' continues it" if saved else "not saved"
+            logging.warning(f"Training {stopped} after {self._position()}: {how}")
+            return stopped.number
+        except Exception as error:
+            self._rescue(run, error)
+            raise
+        return 0
+
+    def _train_epochs(self, run: Run, batches: Batches, val_batches: Batches) -> None:
         """From the epoch after the last completed one to the last one."""
         first_epoch = 0 if self.epoch is None else self.epoch + 1
+        num_epochs = self.hypers["num_epochs"]
+        if first_epoch >= num_epochs:
+            logging.warning(
+                f"Nothing is trained: `num_epochs` is {num_epochs}, and {first_epoch} "
+                "epochs are done"
+            )
         logger = None
-        for epoch in range(first_epoch, self.hypers["num_epochs"]):
+        for epoch in range(first_epoch, num_epochs):
             logs = epoch == first_epoch or epoch % self.hypers["log_interval"] == 0
             metrics = [
                 self._train_epoch(run, batches, epoch, logs),
                 self._validate(run, val_batches, epoch),
             ]
-            if logs:
+            if logs and metrics[0]:  # else all steps of the epoch were done before
                 logger = logger or _metric_logger(run.model, metrics)
                 rate = run.optimizers[0].param_groups[0]["lr"]
                 logger.log(metrics, epoch, run.process.rank, rate)
-            self._end_epoch(run, epoch, metrics[1], checkpoint_dir)
-
-    def _start_process(self, devices: list[torch.device]) -> Process:
-        """Join the other processes, if any, and agree with them on the seed."""
-        if not resolve_distributed(self.hypers.get("distributed")):
-            return Process(devices[0])
-        if len(devices) > 1:
-            raise ValueError(
-                "distributed training runs one process per GPU: set `device: cuda` "
-                "instead of `multi-gpu`"
-            )
-        device, world_size, rank = initialize_slurm_nccl_process_group(
-            self.hypers["distributed_port"]
-        )
-        seeds = [self.seed]
-        torch.distributed.broadcast_object_list(seeds)
-        self.seed = seeds[0]
-        return Process(device, rank, world_size, distributed=True)
-
-    def _set_up_finetuning(self, model: ModelInterface) -> None:
-        """Record where the weights came from; copy heads when fine-tuning begins."""
-        finetune = self.hypers["finetune"]
-        if finetune["read_from"] is None:
-            return
-        model.finetune_config = dict(finetune)
-        if self.epoch is None:
-            for target, source in finetune["inherit_heads"].items():
-                _copy_head(model, source, target)
+            self._end_epoch(run, epoch, metrics[1])
+            interval = self.hypers["checkpoint_interval"]
+            if epoch % interval == 0 or epoch == num_epochs - 1:
+                self._save(run, f"model_{epoch}.ckpt")
 
     def _set_up_run(
         self,
@@ -152,6 +168,8 @@ class Trainer(TrainerInterface[TrainerHypers]):
         model: ModelInterface,
         dtype: torch.dtype,
         steps_per_epoch: int,
+        saver: Saver,
+        inspection: Inspection,
     ) -> Run:
         """Build network, objective and optimizers; say what is going to be trained."""
         network = model
@@ -170,75 +188,64 @@ class Trainer(TrainerInterface[TrainerHypers]):
             f"{process.device}. Loss: {objective.describe()}"
         )
         num_steps = self.hypers["num_epochs"] * steps_per_epoch
-        return Run(process, model, network, objective, optimizers, num_steps)
+        shared = (optimizers, num_steps, saver, StopRequests(), inspection)
+        return Run(process, model, network, objective, *shared)
 
     def _train_epoch(
         self, run: Run, batches: Batches, epoch: int, logs: bool
     ) -> dict[str, float]:
         """Optimize on each batch once; return the loss and, if ``logs``, the errors."""
+        process = run.process
         errors = Errors(run.model.scaler, self.hypers)
         for number, batch in enumerate(batches.epoch(epoch)):
+            if number < self.batch:
+                continue  # done before the restart
             step = epoch * len(batches) + number
             rate = learning_rate(step, run.num_steps, self.hypers)
             evaluation = run.objective(run.network, batch, is_training=True)
             norm = self._optimize(run, evaluation.loss, rate)
             errors.add(evaluation, only_loss=not logs)
             if not math.isfinite(norm):
+                name_of = run.inspection.name_of
+                reason = explain_divergence(run.model, batch, evaluation, name_of)
                 raise RuntimeError(
                     f"training diverged in epoch {epoch}, batch {number} (of "
                     f"{len(batches)}, from 0): loss {errors.losses[-1]}, gradient norm "
-                    f"{norm}. Check the structures and targets, reduce "
-                    "`learning_rate`, or set `grad_clip_norm` or `grad_clip_value`"
+                    f"{norm}. {reason}"
                 )
-        return errors.summary(run.process.device, run.process.distributed)
+            self.batch = number + 1
+            run.stop.check(process.device, process.distributed)
+            if run.saver.is_due():
+                self._save(run, LATEST)
+        return errors.summary(process.device, process.distributed)
 
     def _optimize(self, run: Run, loss: torch.Tensor, rate: float) -> float:
-        """One optimizer step at learning rate ``rate``, left out if it would diverge.
-
-        :return: norm of the gradients before clipping, the same in all processes
-        """
-        groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
-        parameters = [parameter for group in groups for parameter in group["params"]]
-        if run.process.distributed or not loss.requires_grad:
-            # Processes wait for the gradient of every parameter, used or not; and a
-            # batch may hold structures without any targets.
-            loss = loss + 0.0 * sum(p.sum() for p in parameters)
-        for optimizer in run.optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        max_norm = self.hypers["grad_clip_norm"] or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm).item()
-        if self.hypers["grad_clip_value"] is not None:
-            torch.nn.utils.clip_grad_value_(parameters, self.hypers["grad_clip_value"])
-        if math.isfinite(norm):
-            for group in groups:
-                group["lr"] = rate
-            for optimizer in run.optimizers:
-                optimizer.step()
-        return norm
+        is_distributed = run.process.distributed
+        return optimize(run.optimizers, loss, rate, self.hypers, is_distributed)
 
     def _validate(self, run: Run, batches: Batches, epoch: int) -> dict[str, float]:
         """Loss and errors of all batches, whose number may differ among processes."""
+        check_weights(run.model, f"after epoch {epoch}", "reduce `learning_rate`")
+        process = run.process
         errors = Errors(run.model.scaler, self.hypers)
         targets = run.model.dataset_info.targets.values()
         with torch.set_grad_enabled(any(target.gradients for target in targets)):
             for batch in batches.epoch(epoch):
                 # not `run.network`, which would wait for the other processes
                 errors.add(run.objective(run.model, batch, is_training=False))
-        summary = errors.summary(run.process.device, run.process.distributed)
+                if not process.distributed:
+                    run.stop.check(process.device, is_distributed=False)
+        summary = errors.summary(process.device, process.distributed)
         if not math.isfinite(summary.get("loss", 0.0)):
             raise RuntimeError(
                 f"validation failed in epoch {epoch}: losses of the batches (process "
-                f"{run.process.rank}) {errors.losses}. Check the validation structures"
+                f"{process.rank}) {errors.losses}. Check the validation structures"
             )
         return summary
 
-    def _end_epoch(
-        self, run: Run, epoch: int, metrics: dict[str, float], checkpoint_dir: str
-    ) -> None:
-        """Keep the state of training and the best model; save a checkpoint if due."""
-        self.epoch = epoch
-        self.optimizer_state_dict = [o.state_dict() for o in run.optimizers]
+    def _end_epoch(self, run: Run, epoch: int, metrics: dict[str, float]) -> None:
+        """Keep the best model."""
+        self.epoch, self.batch = epoch, 0
         metric: float = -epoch  # without validation, the latest model is the best one
         if metrics:
             metric = get_selected_metric(metrics, self.hypers["best_model_metric"])
@@ -248,22 +255,44 @@ class Trainer(TrainerInterface[TrainerHypers]):
             self.best_model_state_dict = copy.deepcopy(
                 run.model.get_checkpoint()["model_state_dict"]
             )
-        if epoch % self.hypers["checkpoint_interval"] == 0 and run.process.rank == 0:
-            path = Path(checkpoint_dir) / f"model_{epoch}.ckpt"
-            self.save_checkpoint(run.model, path)
+        # Refers to the optimizers' tensors, which belong to the weights at any time
+        self.optimizer_state_dict = [o.state_dict() for o in run.optimizers]
 
-    def save_checkpoint(self, model: ModelInterface, path: str | Path) -> None:
+    def _save(self, run: Run, name: str) -> bool:
+        self.optimizer_state_dict = [o.state_dict() for o in run.optimizers]
+        return run.saver.save(name, lambda: self._checkpoint(run.model))
+
+    def _rescue(self, run: Run, error: Exception) -> None:
+        """Save what was learned before an error."""
+        try:
+            check_weights(run.model, "", "")
+            saved = self._save(run, LATEST)
+        except Exception as another:  # such as those of a broken GPU; the first one counts
+            logging.warning(f"The state before the error cannot be saved: {another}")
+            return
+        if saved:
+            logging.warning(
+                f"'{run.saver.folder / LATEST}' holds what was learned until the error, "
+                f"{self._position()}, and the best model of it"
+            )
+
+    def _position(self) -> str:
+        done = 0 if self.epoch is None else self.epoch + 1
+        return f"{done} epochs and {self.batch} steps"
+
+    def _checkpoint(self, model: ModelInterface) -> dict[str, Any]:
         checkpoint = model.get_checkpoint()
         checkpoint["trainer_ckpt_version"] = self.__checkpoint_version__
         checkpoint["train_hypers"] = self.hypers
-        checkpoint["epoch"] = self.epoch
-        checkpoint["seed"] = self.seed
-        checkpoint["optimizer_state_dict"] = self.optimizer_state_dict
-        checkpoint["best_epoch"] = self.best_epoch
-        checkpoint["best_metric"] = self.best_metric
+        for key in STATE:
+            checkpoint[key] = getattr(self, key)
         if self.best_model_state_dict is not None:  # else it is the current model
             checkpoint["best_model_state_dict"] = self.best_model_state_dict
-        torch.save(checkpoint, check_file_extension(path, ".ckpt"))
+        return checkpoint
+
+    def save_checkpoint(self, model: ModelInterface, path: str | Path) -> None:
+        """:raises OSError: if it cannot be written; an old file is then kept"""
+        save_atomically(self._checkpoint(model), check_file_extension(path, ".ckpt"))
 
     @classmethod
     def load_checkpoint(
@@ -274,12 +303,9 @@ class Trainer(TrainerInterface[TrainerHypers]):
     ) -> "Trainer":
         trainer = cls(hypers)
         if context == "restart":
-            trainer.epoch = checkpoint["epoch"]
-            trainer.seed = checkpoint["seed"]
-            trainer.optimizer_state_dict = checkpoint["optimizer_state_dict"]
-            trainer.best_epoch = checkpoint["best_epoch"]
-            trainer.best_metric = checkpoint["best_metric"]
-            trainer.best_model_state_dict = checkpoint["best_model_state_dict"]
+            trainer.old_hypers = checkpoint["train_hypers"]
+            for key in (*STATE, "best_model_state_dict"):
+                setattr(trainer, key, checkpoint[key])
         return trainer
 
     @classmethod
@@ -289,18 +315,14 @@ class Trainer(TrainerInterface[TrainerHypers]):
         )
 
 
+# What a checkpoint keeps of a trainer, besides the best model
+STATE = (
+    *("epoch", "batch", "seed", "optimizer_state_dict"),
+    *("best_epoch", "best_metric", "record"),
+)
+
+
 def _metric_logger(model: ModelInterface, metrics: list[dict[str, float]]) -> MetricLogger:
     """Logger of the errors of training and validation, in meV where it applies."""
     names = ["training", "validation"]
     return MetricLogger(ROOT_LOGGER, model.dataset_info, metrics, names)
-
-
-def _copy_head(model: torch.nn.Module, source: str, target: str) -> None:
-    """Start the head of target ``target`` from the weights of that of ``source``."""
-    parameters = dict(model.named_parameters())
-    names = [name for name in parameters if f".{source}." in name]
-    new_names = [name.replace(f".{source}.", f".{target}.") for name in names]
-    if not names or not all(name in parameters for name in new_names):
-        raise ValueError(f"no head for '{target}' to inherit the weights of '{source}'")
-    for name, new_name in zip(names, new_names):
-        parameters[new_name].data.copy_(parameters[name].data)

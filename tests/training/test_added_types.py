@@ -151,7 +151,7 @@ def test_new_species_with_loaded_baseline(old_data, tmp_path):
     hypers = training_hypers(ENERGY, num_epochs=0)
     train(source, Trainer(hypers), [new_data, old_data], [new_data], tmp_path)
     model = continued(checkpoint, ENERGY, types_of(new_data))
-    hypers["atomic_baseline"] = str(tmp_path / "composition_model.ckpt")
+    hypers["atomic_baseline"] = str(tmp_path / "baseline" / "composition_model.ckpt")
     train(model, Trainer({**hypers, **finetuning()}), [new_data], [new_data])
     assert weights_of(model) == weights_of(source)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def fit_baseline(
         "train_datasets": datasets,
         "batch_size": hypers["batch_size"],
         "is_distributed": distributed,
-        "checkpoint_dir": checkpoint_dir,
+        "checkpoint_dir": _own_folder(checkpoint_dir),
     }
     composition = {
         "atomic_baseline": hypers["atomic_baseline"],
@@ -61,6 +62,19 @@ def fit_baseline(
             per_structure_targets=hypers["per_structure_targets"],
             **shared,
         )
+
+
+def _own_folder(checkpoint_dir: str) -> str:
+    """Where metatrain puts ``composition_model.ckpt`` and ``scaler.ckpt``.
+
+    Beside the checkpoints, ``--restart auto`` would take them for one of ours if the run
+    died before the first one.
+    """
+    if not checkpoint_dir:
+        return ""
+    folder = Path(checkpoint_dir) / "baseline"
+    folder.mkdir(exist_ok=True)
+    return str(folder)
 
 
 def _check_finite(model: ModelInterface) -> None:

@@ -39,7 +39,10 @@ def build_optimizers(
 def restore_optimizers(
     optimizers: list[torch.optim.Optimizer], states: list[dict[str, Any]]
 ) -> None:
-    """Continue from ``states``, unless the parameters or the optimizer are others."""
+    """Continue from ``states``, unless the parameters or the optimizer are others.
+
+    Options such as the weight decay are those of ``optimizers``, not those of before.
+    """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     old_groups = [group for state in states for group in state["param_groups"]]
     sizes, old_sizes = ([len(g["params"]) for g in all] for all in (groups, old_groups))
@@ -47,7 +50,46 @@ def restore_optimizers(
         logging.warning("The optimizer starts anew, as its parameters are others")
         return
     for optimizer, state in zip(optimizers, states):
+        options = [
+            {k: v for k, v in group.items() if k != "params"}
+            for group in optimizer.param_groups
+        ]
         optimizer.load_state_dict(state)
+        for group, own in zip(optimizer.param_groups, options):
+            group.update(own)
+
+
+def optimize(
+    optimizers: list[torch.optim.Optimizer],
+    loss: torch.Tensor,
+    rate: float,
+    hypers: Mapping[str, Any],
+    is_distributed: bool,
+) -> float:
+    """One step at learning rate ``rate``, left out if it would diverge.
+
+    :param hypers: ``grad_clip_norm`` and ``grad_clip_value``
+    :return: norm of the gradients before clipping, the same in all processes
+    """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    if is_distributed or not loss.requires_grad:
+        # Processes wait for the gradient of every parameter, used or not; and a
+        # batch may hold structures without any targets.
+        loss = loss + 0.0 * sum(p.sum() for p in parameters)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    max_norm = hypers["grad_clip_norm"] or math.inf
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm).item()
+    if hypers["grad_clip_value"] is not None:
+        torch.nn.utils.clip_grad_value_(parameters, hypers["grad_clip_value"])
+    if math.isfinite(norm):
+        for group in groups:
+            group["lr"] = rate
+        for optimizer in optimizers:
+            optimizer.step()
+    return norm
 
 
 def learning_rate(step: int, num_steps: int, hypers: Mapping[str, Any]) -> float:

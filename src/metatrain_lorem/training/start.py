@@ -1,0 +1,58 @@
+"""All that is checked before the first step, so that nothing is found out after it."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from metatrain.utils.abc import ModelInterface
+
+from .batches import AnyDataset
+from .data_checks import Inspection, check_types
+from .frames import name_frames, read_options
+from .not_learned import what_is_not_learned
+from .option_checks import check_batch_sizes, check_options, tell_without_effect
+
+
+def inspect_data(
+    model: ModelInterface,
+    train_datasets: list[AnyDataset],
+    val_datasets: list[AnyDataset],
+    hypers: Mapping[str, Any],
+    checkpoint_dir: str,
+) -> tuple[Inspection, Inspection]:
+    """Look at options, structures and labels; warn of what is odd.
+
+    :param checkpoint_dir: where metatrain left the options of the run
+    :return: of training and validation data
+    :raises ValueError: for what no model can be trained on, naming frame, key and value
+    """
+    check_options(hypers)
+    tell_without_effect(hypers)
+    targets = model.dataset_info.targets
+    options = read_options(checkpoint_dir)
+    lacking = what_is_not_learned(targets, hypers["loss"], options)
+    if lacking:
+        logging.warning(f"Not learned, as the data lack it: {'; '.join(lacking)}")
+    section = options.get("training_set")
+    frames = name_frames(train_datasets, "training set", section)
+    val_section = options.get("validation_set")
+    val_frames = name_frames(val_datasets, "validation set", val_section, section)
+    training, validation = Inspection(frames, targets), Inspection(val_frames, targets)
+    check_types(training, validation, model.atomic_types)
+    training.check_labels(_fitted(model, hypers))
+    validation.check_labels([])
+    check_batch_sizes(hypers, training)
+    return training, validation
+
+
+def _fitted(model: ModelInterface, hypers: Mapping[str, Any]) -> list[str]:
+    """Targets of whole structures whose baseline is going to be fitted."""
+    given = hypers["atomic_baseline"]
+    if isinstance(given, str):
+        return []
+    targets = model.dataset_info.targets
+    return [
+        name
+        for name in model.additive_models[0].target_infos
+        if targets[name].sample_kind == "system" and name not in given
+    ]
