@@ -1,6 +1,7 @@
 """What the options ask for and the data lack: told once, at the start."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def what_is_not_learned(
             ]
             text = f"{'/'.join(words)} of '{name}'"
             if asked:
-                text = "; ".join(_describe(word, label) for word, label in asked)
+                text = "; ".join(_describe(name, word, label) for word, label in asked)
             by_hand = _is_other(term, loss[name]["type"]) or (
                 any(_is_other_label(word, label, sections) for word, label in asked)
                 or (len(sections) > 0 and len(asked) == 0)
@@ -79,18 +80,19 @@ def _is_other_label(
     return label.get("key") != word or label.get("read_from") not in files
 
 
-def _describe(word: str, label: Mapping[str, Any]) -> str:
-    """For instance ``forces (key 'forces', not in frame 2 of 4 in 'water.xyz')``."""
-    key, source = label.get("key"), label.get("read_from")
-    text = f"{word} (key '{key}'"
+def _describe(target: str, word: str, label: Mapping[str, Any]) -> str:
+    """For instance ``forces of 'energy' (key 'forces', missing in 1 of 4 frames ...)``."""
+    key, source = str(label.get("key")), label.get("read_from")
+    text = f"{word} of '{target}' (key '{key}'"
     frames = _read(source)
     if frames is None:
         return f"{text} in '{source}')"
     without = [i for i, atoms in enumerate(frames) if key not in _keys(atoms, word)]
     if len(without) == len(frames):
-        names = sorted(_keys(frames[0], word) - {"numbers", "positions"})
-        known = ", ".join(f"'{name}'" for name in names) or "nothing"
-        return f"{text}, in no frame of '{source}', which holds {known})"
+        names = _keys(frames[0], word) - {"numbers", "positions"}
+        similar = get_close_matches(key, names, n=1)
+        hint = f": is '{similar[0]}' meant?" if similar else ""
+        return f"{text}, in no frame of '{source}'{hint})"
     if not without:
         return f"{text} in '{source}', of a shape or value that cannot be read)"
     numbers = ", ".join(map(str, without[:5])) + (" ..." if len(without) > 5 else "")
