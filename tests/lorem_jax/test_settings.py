@@ -21,8 +21,9 @@ def test_settings_round_trip(case):
 
 
 def test_default_settings():
+    """Those of our models, but for the norms, which are smooth by default."""
     defaults = get_default_hypers("metatrain_lorem")["model"]
-    assert hypers_from_settings({}) == defaults
+    assert hypers_from_settings({}) == {**defaults, "norms": "paper"}
 
 
 @pytest.mark.parametrize(
