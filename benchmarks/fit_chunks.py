@@ -1,4 +1,4 @@
-"""Where the budget of `metatrain_lorem.ops.chunks` comes from: time against chunk size.
+"""Where `CHUNK` of `metatrain_lorem.ops.budget` comes from: time against chunk size.
 
     OMP_NUM_THREADS=1 python benchmarks/fit_chunks.py
 
@@ -21,7 +21,8 @@ from structures import crystal
 
 from metatrain_lorem.graph import geometry_of
 from metatrain_lorem.network.features import Features
-from metatrain_lorem.ops.chunks import CHUNK_BUDGET, chunk_size
+from metatrain_lorem.ops.budget import CHUNK
+from metatrain_lorem.ops.chunks import chunk_size
 
 
 BUDGETS = [500_000, 700_000, 1_000_000, 1_400_000, 2_000_000, 2_800_000, 4_000_000, 10**12]
@@ -46,7 +47,7 @@ def main() -> None:
     losses = {budget: mean_loss(rows, budget) for budget in BUDGETS}
     best = min(losses, key=lambda budget: losses[budget])
     print(line("mean loss in %", losses))
-    print(f"best: {best}, in use: {CHUNK_BUDGET}")
+    print(f"best: {best}, in use: {CHUNK}")
     write_results("chunks_cpu", "cpu", [*rows, {"mean loss in %": losses, "best": best}])
 
 

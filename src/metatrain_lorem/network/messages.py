@@ -102,6 +102,9 @@ class Messages(torch.nn.Module):
             )
         return features
 
+    def extra_repr(self) -> str:
+        return f"equivariant={self.spherical is not None}"
+
 
 class SphericalMessages(torch.nn.Module):
     """The spherical half of :class:`Messages`.

@@ -4,15 +4,10 @@ import math
 
 import torch
 
-
-# Numbers in the working arrays of one chunk, in all places of the network that cut arrays:
-# 8 MB in single precision, of an L3 cache of 32 MB. On average over these places, half or
-# twice as much takes 4 or 3 % longer, whole arrays 21 % (`benchmarks/fit_chunks.py`,
-# `benchmarks/results/chunks_cpu.json`).
-CHUNK_BUDGET = 2_000_000
+from .budget import CHUNK
 
 
-def chunk_size(values: torch.Tensor, width: int, budget: int = CHUNK_BUDGET) -> int:
+def chunk_size(values: torch.Tensor, width: int, budget: int = CHUNK) -> int:
     """Rows to treat at once, one at least; on a GPU, all of them.
 
     :param values: array whose first axis is cut
