@@ -1,5 +1,6 @@
 """Checkpoints lose nothing, and what does not fit is refused."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from helpers.lorem_models import (
     make_model,
     predict,
 )
-from helpers.systems import molecule
+from helpers.systems import make_structure, molecule
 from metatomic.torch import (
     ModelMetadata,
 )
@@ -24,6 +25,9 @@ from metatrain.utils.io import model_from_checkpoint
 from metatrain_lorem import checkpoints
 from metatrain_lorem.model import LOREM
 from metatrain_lorem.trainer import Trainer
+
+
+FOLDER = Path(__file__).parent / "checkpoints"
 
 
 def saved(model: LOREM, path: Path) -> dict[str, Any]:
@@ -78,6 +82,26 @@ def test_checkpoint_of_later_version():
     checkpoint["model_ckpt_version"] = LOREM.__checkpoint_version__ + 1
     with pytest.raises(RuntimeError, match="upgrade the package metatrain-lorem"):
         LOREM.upgrade_checkpoint(checkpoint)
+
+
+# From the versions that wrote them; eV, of all electrons
+ENERGIES = {
+    "model-v1_trainer-v1": -201.51508990512295,
+    "model-v2_trainer-v1": -200.49840020358567,
+    "model-v3_trainer-v1": -210.88353575942324,
+}
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_old_checkpoints_keep_their_energies(name):
+    """What is new since then is off, or as it was."""
+    with gzip.open(FOLDER / f"{name}.ckpt.gz") as file:
+        checkpoint = torch.load(file, weights_only=False)
+    model = model_from_checkpoint(checkpoint, "export").double().eval()
+    water, carbon = molecule().positions, torch.tensor([[3.1, 0.2, 0.1]])
+    structure = make_structure([8, 1, 1, 6], torch.cat([water, carbon.double()]))
+    energy = float(energies_of(model, structure))
+    assert energy == pytest.approx(ENERGIES[name], rel=1e-10)
 
 
 @pytest.mark.parametrize("cls", [LOREM, Trainer])

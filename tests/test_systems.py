@@ -8,14 +8,31 @@ from helpers.lorem_models import (
     make_model,
     make_system,
 )
-from helpers.systems import (
-    crystal,
-)
+from helpers.systems import crystal, make_graph, molecule, single_atom, slab
 from metatensor.torch import TensorBlock
 from metatomic.torch import (
     ModelOutput,
     System,
 )
+
+from metatrain_lorem.systems import atom_samples, graph_of_systems
+
+
+def test_batch():
+    """The graph of a batch; each index refers to the batch or to the system."""
+    model, structures = make_model(), [crystal(), molecule(), single_atom(), slab()]
+    systems = [make_system(model, structure) for structure in structures]
+    graph = graph_of_systems(systems, model.requested_neighbor_lists()[0])
+    expected = make_graph(structures, model.network.cutoff)
+    for name in ("positions", "species", "cells", "pbc", "systems"):
+        assert torch.equal(getattr(graph, name), getattr(expected, name)), name
+    pairs = [
+        torch.cat([g.centers[:, None], g.neighbors[:, None], g.cell_shifts], dim=1).tolist()
+        for g in (graph, expected)
+    ]
+    assert sorted(pairs[0]) == sorted(pairs[1])
+    rows = [(i, a) for i, s in enumerate(structures) for a in range(len(s.species))]
+    assert atom_samples(graph).values.tolist() == [list(row) for row in rows]
 
 
 def test_same_system_several_times():

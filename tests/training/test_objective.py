@@ -1,7 +1,8 @@
-"""The loss, against its formula."""
+"""Loss and errors, against their formulas."""
 
 from typing import Any
 
+import metatensor.torch as mts
 import pytest
 import torch
 from helpers.systems import (
@@ -25,6 +26,7 @@ from metatrain.utils.neighbor_lists import (
 from omegaconf import OmegaConf
 
 from metatrain_lorem.trainer import Trainer
+from metatrain_lorem.training.objective import Errors, Evaluation
 
 
 LOSS_OF_LOREM_JAX = """
@@ -75,3 +77,24 @@ def test_loss_of_lorem_jax(monkeypatch):
     expected = 0.5 * torch.cat(energy_errors).square().mean()
     expected += 0.5 * torch.cat(force_errors).square().mean()
     assert losses == pytest.approx([expected.item()], rel=1e-12)
+
+
+def test_errors_of_an_epoch():
+    """Mean of the losses of the batches; errors of the structures of all of them."""
+    targets = {"energy": energy_info()}
+    dataset = make_dataset([molecule()] * 3, targets, energies=[3.0, 6.0, 12.0])
+    model = small_model(targets, [1, 8])
+    hypers = training_hypers(targets, log_mae=True)
+    errors = Errors(model.scaler, hypers)
+    assert "loss" not in errors.summary(torch.device("cpu"), False)
+    systems = [dataset[0]["system"]]
+    for i, loss in enumerate((1.0, 2.0, 6.0)):
+        label = {"energy": dataset[i]["energy"]}
+        zero = {"energy": mts.multiply(label["energy"], 0.0)}
+        evaluation = Evaluation(torch.tensor(loss), systems, zero, label, {})
+        errors.add(evaluation, only_loss=i == 2)
+    summary = errors.summary(torch.device("cpu"), False)
+    assert summary.pop("loss") == 3.0
+    # Of the first two
+    rmse, mae = (22.5**0.5, 4.5)
+    assert sorted(summary.values()) == pytest.approx([mae, rmse])
