@@ -130,6 +130,11 @@ def test_export_in_float32():
     )
 
 
+def test_half_precision_is_refused():
+    with pytest.raises(ValueError, match="unsupported dtype torch.float16"):
+        make_model().half().export()
+
+
 def test_trains_on_after_export():
     """Exported weights stay as they were, with the tables made from them."""
     model = fit(make_model())

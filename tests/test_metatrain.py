@@ -21,8 +21,11 @@ from metatrain.utils.testing import (
 
 @pytest.fixture(autouse=True)
 def in_folder_of_tests(monkeypatch):
-    """The suite reads its checkpoints relative to the working directory."""
-    monkeypatch.chdir(Path(__file__).parent)
+    """The suite reads checkpoints from the working directory, and writes one there."""
+    folder = Path(__file__).parent
+    monkeypatch.chdir(folder)
+    yield
+    (folder / "model_0.ckpt").unlink(missing_ok=True)
 
 
 class LOREMTests(ArchitectureTests):

@@ -51,6 +51,20 @@ def test_number_of_parameters(long_range, count):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
 
 
+def test_print():
+    """Shows the settings of the network and of its parts."""
+    lines = str(make_model(num_message_passing=1)).splitlines()
+    assert "    cutoff=4.0, Sizes(num_stages=3, num_features=16" in "\n".join(lines)
+    for part, setting in [
+        ("RadialBasis", "num_radial=8"),
+        ("SphericalHarmonics", "max_degree=3"),
+        ("DegreeLinear", "channels=4 -> 8"),
+        ("TensorProduct", "max_degrees=3 x 3 -> 3, num_channels=4"),
+        ("KSphere", "smearing=1, accuracy=1e-06"),
+    ]:
+        assert any(f"{part}(" in line and setting in line for line in lines), part
+
+
 def test_energy_is_scaled_network_plus_baseline():
     model = fit(make_model())
     nodes = model.network(make_graph(MIXED, 4.0))
@@ -90,7 +104,7 @@ def test_all_electron_energies():
     fit(large, atomic_baseline={"energy": {z: -5e5 - z for z in TYPES}})
     moved = molecule()
     positions = moved.positions.clone()
-    positions[1] += 1e-6
+    positions[1] += 1e-5
     moved = moved._replace(positions=positions)
     differences = []
     for model in (small, large):

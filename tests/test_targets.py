@@ -60,3 +60,19 @@ def test_tensors_that_are_refused(name, rank, message):
 def test_degree_of_a_target():
     with pytest.raises(ValueError, match="'mtt::apt' has degree 2, above the model's max"):
         make_model({"mtt::apt": MATRIX}, max_degree=1, long_range={"max_degree": 1})
+
+
+IRREPS = [{"o3_lambda": 0, "o3_sigma": 1}, {"o3_lambda": 1, "o3_sigma": 1}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ({"product": "cartesian", "irreps": IRREPS}, "products of spherical tensors"),
+        ({"irreps": {1: IRREPS, 8: IRREPS}}, "atomic-basis targets"),
+    ],
+)
+def test_matrix_elements_are_refused(kind, message):
+    target = target_info("mtt::fock", {"spherical": kind}, "atom")
+    with pytest.raises(ValueError, match=f"'mtt::fock': {message} are not supported"):
+        make_model({"mtt::fock": target})

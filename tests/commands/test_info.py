@@ -1,10 +1,12 @@
 """``mtt-lorem info`` and the estimates behind it."""
 
 import ase.build
+import ase.io
 import pytest
 import torch
 from helpers.coulomb_cases import random_system
 from metatomic.torch import ModelMetadata
+from metatrain.composition import CompositionModel
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import DatasetInfo
 from metatrain.utils.data.target_info import get_energy_target_info
@@ -15,6 +17,9 @@ from metatrain_lorem.coulomb.estimate import estimate, plan_of_one
 from metatrain_lorem.model import LOREM
 
 
+ENERGY = get_energy_target_info("energy", {"unit": "eV"})
+
+
 def exported_model(folder, enable=True):
     hypers = get_default_hypers("metatrain_lorem")["model"]
     hypers = {**hypers, "max_degree": 1, "num_features": 4, "num_radial": 4}
@@ -22,30 +27,38 @@ def exported_model(folder, enable=True):
     info = DatasetInfo(
         length_unit="Angstrom",
         atomic_types=[11, 17],
-        targets={"energy": get_energy_target_info("energy", {"unit": "eV"})},
+        targets={"energy": ENERGY},
     )
     path = folder / "model.pt"
     LOREM(hypers, info).export(ModelMetadata()).save(str(path))
     return path
 
 
+def exported_baseline(folder):
+    """A model of metatomic that is not LOREM."""
+    info = DatasetInfo("Angstrom", [11, 17], {"energy": ENERGY})
+    path = folder / "baseline.pt"
+    CompositionModel.from_valid_targets(info, [11, 17]).export().save(str(path))
+    return path
+
+
 @pytest.mark.parametrize(
-    ("repeats", "pbc", "expected"),
+    ("repeats", "pbc", "directions", "expected"),
     [
-        (1, True, "Ewald sum\n"),
-        (16, True, "Ewald sum on a mesh"),
-        (1, [True, True, False], "Ewald sum\n"),
-        (1, False, "sum over all pairs, exact"),
+        (1, True, "along a, b, c", "Ewald sum\n"),
+        (16, True, "along a, b, c", "Ewald sum on a mesh"),
+        (1, [True, False, True], "along a, c", "Ewald sum\n"),
+        (1, False, "in no direction", "sum over all pairs, exact"),
     ],
 )
-def test_info(repeats, pbc, expected, tmp_path, capsys):
+def test_info(repeats, pbc, directions, expected, tmp_path, capsys):
     crystal = ase.build.bulk("NaCl", "rocksalt", 5.6, cubic=True) * repeats
     crystal.pbc = pbc
     crystal.write(tmp_path / "crystal.xyz")
     model = exported_model(tmp_path)
     main(["info", str(model), str(tmp_path / "crystal.xyz")])
     output = capsys.readouterr().out
-    assert f"{len(crystal)} atoms" in output
+    assert f"{len(crystal)} atoms, periodic {directions}\n" in output
     assert expected in output
     assert "5 charges per atom" in output
     assert ("real space" in output) == (pbc is not False)
@@ -61,9 +74,13 @@ def test_info_refuses(tmp_path, capsys):
     crystal.write(tmp_path / "wire.xyz")
     model = exported_model(tmp_path)
     (tmp_path / "no.model").touch()
+    ase.io.write(tmp_path / "two.xyz", [crystal, crystal])
+    baseline = exported_baseline(tmp_path)
     for arguments, message in [
         ((model, tmp_path / "wire.xyz"), "periodic in one direction only"),
         ((model, tmp_path / "missing.xyz"), "No such file"),
+        ((model, tmp_path / "two.xyz", "--index", ":"), "more than one frame"),
+        ((baseline, tmp_path / "wire.xyz"), "is not a LOREM model"),
         ((model, model), "error"),
         ((tmp_path / "no.model", tmp_path / "wire.xyz"), "error"),
         ((tmp_path / "missing.pt", tmp_path / "wire.xyz"), "No such file"),

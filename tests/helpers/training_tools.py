@@ -43,10 +43,12 @@ def energy_info(name: str = "energy", gradients: tuple[str, ...] = ()) -> Target
     )
 
 
-def target_info(name: str, kind: Any, sample_kind: str, number: int = 1) -> TargetInfo:
+def target_info(
+    name: str, kind: Any, sample_kind: str, number: int = 1, unit: str = ""
+) -> TargetInfo:
     options = {
         "quantity": "",
-        "unit": "",
+        "unit": unit,
         "type": kind,
         "sample_kind": sample_kind,
         "num_subtargets": number,

@@ -15,6 +15,7 @@ from helpers.parity_tools import (
     load_references,
     torch_structures,
 )
+from helpers.training_tools import target_info
 from metatomic.torch import ModelOutput, System
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import DatasetInfo
@@ -220,13 +221,17 @@ def test_training_goes_on(context, checkpoint, jax_model):
 # -- from metatrain to lorem-jax --
 
 
-def make_model(targets: dict[str, str], length_unit: str = "angstrom") -> LOREM:
+def make_model(
+    targets: dict[str, str],
+    length_unit: str = "angstrom",
+    types: tuple[int, ...] = (1, 8, 9, 11, 17),
+) -> LOREM:
     """A model with energies as targets, given with their units."""
     infos = {
         name: get_energy_target_info(name, {"unit": unit, "description": ""}, True)
         for name, unit in targets.items()
     }
-    info = DatasetInfo(length_unit, atomic_types=[1, 8, 9, 11, 17], targets=infos)
+    info = DatasetInfo(length_unit, atomic_types=list(types), targets=infos)
     return LOREM(hypers_from_settings(CASES["tiny"], "reference"), info)
 
 
@@ -267,6 +272,19 @@ def test_several_targets():
 def test_wrong_units(targets, length_unit, message):
     with pytest.raises(ValueError, match=message):
         jax_from_model(make_model(targets, length_unit))
+
+
+def test_targets_that_lorem_jax_lacks():
+    vector = target_info("mtt::dipole", {"cartesian": {"rank": 1}}, "system", unit="eV")
+    model = make_model({"energy": "eV"})
+    model.restart(DatasetInfo("angstrom", [1, 8], {"mtt::dipole": vector}))
+    with pytest.raises(ValueError, match="'mtt::dipole' is not a single scalar"):
+        jax_from_model(model, "mtt::dipole")
+
+
+def test_species_that_lorem_jax_lacks():
+    with pytest.raises(ValueError, match="has 104 rows; lorem-jax has 100"):
+        jax_from_model(make_model({"energy": "eV"}, types=(1, 103)))
 
 
 def test_wrong_checkpoint(checkpoint, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from torch.utils.data import Subset
 
 from metatrain_lorem.trainer import Trainer
 from metatrain_lorem.training import baseline as baseline_module
+from metatrain_lorem.training import batches as batches_module
 from metatrain_lorem.training.batches import (
     Batches,
     training_batches,
@@ -52,7 +53,7 @@ def test_neighbor_lists_are_computed_once(monkeypatch):
     assert all(not dataset[i]["system"].known_neighbor_lists() for i in range(8))
 
 
-def test_data_on_disk(tmp_path):
+def test_data_on_disk(tmp_path, monkeypatch):
     """Read while training, by this or by another process: the same model."""
     dataset, targets = dimers(6)
     writer = DiskDatasetWriter(str(tmp_path / "data.zip"))
@@ -60,8 +61,9 @@ def test_data_on_disk(tmp_path):
         writer.write([dataset[i]["system"]], {"energy": dataset[i]["energy"]})
     writer.finish()
     disk = DiskDataset(str(tmp_path / "data.zip"))
+    monkeypatch.setattr(batches_module, "get_num_workers", lambda: 0)  # of `None`
     expected: dict[str, torch.Tensor] = {}
-    for data, num_workers in ((dataset, 0), (disk, 0), (disk, 1)):
+    for data, num_workers in ((dataset, 0), (disk, 0), (disk, 1), (disk, None)):
         model = small_model(targets, types_of(dataset))
         hypers = training_hypers(targets, num_workers=num_workers, batch_size=2)
         torch.manual_seed(3)
