@@ -89,6 +89,7 @@ ENERGIES = {
     "model-v1_trainer-v1": -201.51508990512295,
     "model-v2_trainer-v1": -200.49840020358567,
     "model-v3_trainer-v1": -210.88353575942324,
+    "model-v3_trainer-v2": -205.2902430031393,
 }
 
 
