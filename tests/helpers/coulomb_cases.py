@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from helpers import systems
 
 from metatrain_lorem.coulomb import Pairs
 from metatrain_lorem.coulomb.neighbors import neighbor_list
@@ -127,10 +128,7 @@ def random_system(
 
 def rotation(seed: int = 0, mirror: bool = False) -> torch.Tensor:
     """A random orthogonal matrix of determinant 1, or -1."""
-    generator = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(3, 3, generator=generator, dtype=torch.float64)
-    q, _ = torch.linalg.qr(matrix)
-    return q * torch.sign(torch.linalg.det(q)) * (-1.0 if mirror else 1.0)
+    return (-1.0 if mirror else 1.0) * systems.rotation(seed)
 
 
 def supercell(name: str, repeats: int, rattle: float) -> Charged:
