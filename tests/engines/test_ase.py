@@ -4,6 +4,7 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.calculators.calculator import PropertyNotImplementedError
 from helpers.lorem_models import fit, make_model
 from helpers.systems import Structure, molecule, skewed_crystal, slab
 from metatomic.torch import AtomisticModel, ModelOutput
@@ -143,3 +144,80 @@ def test_unknown_elements(models):
     message = "the model does not know K, Cs; it was trained on H, O, F, Na, Cl"
     with pytest.raises(ValueError, match=message):
         frame.get_potential_energy()
+
+
+# --- what cannot be treated -------------------------------------------------------------
+
+
+def spoiled(kind: str) -> ase.Atoms:
+    atoms = to_ase(skewed_crystal())
+    if kind == "nan":
+        atoms.positions[2, 1] = np.nan
+    if kind == "far":
+        atoms = to_ase(molecule())
+        atoms.positions[1, 0] = 1e30
+    if kind == "nan cell":
+        atoms.cell[1, 1] = np.nan
+    if kind == "collapsed":
+        atoms.set_cell(0.05 * atoms.cell, scale_atoms=True)
+    if kind == "no cell":
+        atoms.cell = None
+    if kind == "wire":
+        atoms.pbc = [True, False, False]
+    if kind == "same place":
+        atoms.positions[2] = atoms.positions[0] + 1e-4
+    return ase.Atoms() if kind == "nothing" else atoms
+
+
+REFUSED = {
+    "nan": "y of atom 2 .from 0. is nan",
+    "far": "atom 1 .from 0. is 1e.30 Angstrom away",
+    "nan cell": "y of lattice vector 1 .from 0. is nan",
+    "collapsed": "smallest distance between lattice planes is 0.1",
+    "no cell": "smallest distance between lattice planes is 0 Angstrom",
+    "wire": "periodic in one direction only",
+    "same place": "atoms 0 and 2 .from 0. are 0.00017 Angstrom apart: remove",
+    "nothing": "there are no atoms",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused(models, kind):
+    """Before the neighbor list, which kills Python for some of these."""
+    calculator = WrappingCalculator(models[torch.float64])
+    atoms = spoiled(kind)
+    atoms.calc = calculator
+    with pytest.raises(ValueError, match=REFUSED[kind]):
+        atoms.get_potential_energy()
+    outputs = {"feature": ModelOutput(sample_kind="atom")}
+    both = [to_ase(molecule()), atoms]
+    for function in (calculator.compute_energy, lambda x: calculator.run_model(x, outputs)):
+        with pytest.raises(ValueError, match="structure 1 .from 0.: .*" + REFUSED[kind]):
+            function(both)
+
+
+def test_close_atoms_are_told_once(models):
+    atoms = to_ase(molecule())
+    atoms.positions[2] = atoms.positions[0] + 0.1
+    atoms.calc = WrappingCalculator(models[torch.float64])
+    with pytest.warns(UserWarning, match="atoms 0 and 2 .* apart, closer than any bond"):
+        atoms.get_potential_energy()
+    atoms.positions[2] += 0.01
+    atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("name", ["molecule", "slab"])
+def test_stress_of_open_systems(models, name):
+    atoms = to_ase(STRUCTURES[name])
+    atoms.calc = WrappingCalculator(models[torch.float64])
+    with pytest.raises(PropertyNotImplementedError, match="periodic in three directions"):
+        atoms.get_stress()
+
+
+def test_damaged_weights():
+    model = fit(make_model())
+    model.network.species.weight.data[:] = float("nan")
+    atoms = to_ase(molecule())
+    atoms.calc = WrappingCalculator(model.export(), do_gradients_with_energy=False)
+    with pytest.raises(ValueError, match="predicts energy that are not finite"):
+        atoms.get_potential_energy()

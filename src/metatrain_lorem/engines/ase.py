@@ -1,11 +1,15 @@
 """A calculator for ASE that keeps float32 precise far away from the origin."""
 
+import warnings
 from typing import Any
 
 import ase
 import ase.data
 import numpy as np
+from ase.calculators.calculator import PropertyNotImplementedError
 from metatomic_ase import MetatomicCalculator
+
+from ..structure_checks import SAME_PLACE, check_structure, closest_pair
 
 
 class WrappingCalculator(MetatomicCalculator):
@@ -18,7 +22,8 @@ class WrappingCalculator(MetatomicCalculator):
     float64 do not need it.
 
     Besides, ``free_energy`` is the energy (some of ASE's thermostats and filters ask for
-    it), and atomic types that the model does not know are named before anything runs.
+    it), and what the model cannot treat is named before anything runs: unknown elements,
+    positions that are not finite or coincide, cells that are not finite or collapsed.
 
     :param model: exported model
     :param options: those of :class:`metatomic_ase.MetatomicCalculator`
@@ -27,28 +32,79 @@ class WrappingCalculator(MetatomicCalculator):
     def __init__(self, model: Any, **options: Any) -> None:
         super().__init__(model, **options)
         self.atomic_types = set(self.model().capabilities().atomic_types)
+        self.formula = ""  # of the atoms whose distances have been checked
 
     def calculate(
         self, atoms: ase.Atoms, properties: list[str], system_changes: list[str]
     ) -> None:
-        """:raises ValueError: if the model does not know one of the elements"""
+        """:raises ValueError: for atoms that the model cannot treat, or predictions that
+        are not finite
+        :raises PropertyNotImplementedError: for the stress of an open system
+        """
+        self._check(atoms)
+        if "stress" in properties and not atoms.pbc.all():
+            raise PropertyNotImplementedError(
+                "the stress is defined in systems that are periodic in three directions "
+                f"only; `pbc` is {atoms.pbc.tolist()}"
+            )
+        wanted = ["energy" if name == "free_energy" else name for name in properties]
+        super().calculate(wrapped(atoms), wanted, system_changes)
+        self._check_results()
+        self.atoms = atoms.copy()  # what ASE compares with, to know whether atoms moved
+        if "energy" in self.results:
+            self.results["free_energy"] = self.results["energy"]
+
+    def run_model(self, atoms: Any, *arguments: Any, **options: Any) -> Any:
+        return super().run_model(self._wrapped_all(atoms), *arguments, **options)
+
+    def compute_energy(self, atoms: Any, *arguments: Any, **options: Any) -> Any:
+        return super().compute_energy(self._wrapped_all(atoms), *arguments, **options)
+
+    def _wrapped_all(self, atoms: Any) -> Any:
+        """Structures that were checked, wrapped.
+
+        :raises ValueError: naming the structure by its index, if there are several
+        """
+        if isinstance(atoms, ase.Atoms):
+            self._check(atoms)
+            return wrapped(atoms)
+        for number, one in enumerate(atoms):
+            try:
+                self._check(one)
+            except ValueError as error:
+                raise ValueError(f"structure {number} (from 0): {error}") from None
+        return [wrapped(one) for one in atoms]
+
+    def _check(self, atoms: ase.Atoms) -> None:
         unknown = sorted(set(atoms.numbers.tolist()) - self.atomic_types)
         if unknown:
             raise ValueError(
                 f"the model does not know {_names(unknown)}; it was trained on "
                 f"{_names(sorted(self.atomic_types))}"
             )
-        wanted = ["energy" if name == "free_energy" else name for name in properties]
-        super().calculate(wrapped(atoms), wanted, system_changes)
-        self.atoms = atoms.copy()  # what ASE compares with, to know whether atoms moved
-        if "energy" in self.results:
-            self.results["free_energy"] = self.results["energy"]
+        arrays = atoms.positions, atoms.cell.array, atoms.pbc
+        check_structure(*arrays)
+        formula = str(atoms.symbols)
+        if formula == self.formula:
+            return  # atoms that moved: forces push them apart
+        self.formula = formula
+        pair = closest_pair(*arrays)
+        if pair is not None:
+            distance, first, second = pair
+            text = f"atoms {first} and {second} (from 0) are {distance:.2g} Angstrom apart"
+            if distance < SAME_PLACE:
+                self.formula = ""
+                raise ValueError(f"{text}: remove one of them")
+            warnings.warn(f"{text}, closer than any bond", stacklevel=5)
 
-    def run_model(self, atoms: Any, *arguments: Any, **options: Any) -> Any:
-        return super().run_model(_wrapped_all(atoms), *arguments, **options)
-
-    def compute_energy(self, atoms: Any, *arguments: Any, **options: Any) -> Any:
-        return super().compute_energy(_wrapped_all(atoms), *arguments, **options)
+    def _check_results(self) -> None:
+        for name in ("energy", "forces"):
+            if name in self.results and not np.isfinite(self.results[name]).all():
+                self.results.clear()
+                raise ValueError(
+                    f"the model predicts {name} that are not finite: if it does for all "
+                    "structures, its weights are damaged; else atoms are too close"
+                )
 
 
 def wrapped(atoms: ase.Atoms) -> ase.Atoms:
@@ -66,12 +122,6 @@ def wrapped(atoms: ase.Atoms) -> ase.Atoms:
     center = center - center @ np.linalg.pinv(periodic) @ periodic
     result.positions -= center
     return result
-
-
-def _wrapped_all(atoms: Any) -> Any:
-    if isinstance(atoms, ase.Atoms):
-        return wrapped(atoms)
-    return [wrapped(one) for one in atoms]
 
 
 def _names(numbers: list[int]) -> str:

@@ -39,16 +39,6 @@ class Frames:
         place = f"'{self.source}'" if self.source else f"the {self.what}"
         return f"frame {self.number(index)} (from 0) of {place}"
 
-    def names(self, indices: list[int], limit: int = 5) -> str:
-        """For instance ``frames 3, 7 (from 0) of 'water.xyz'``."""
-        if len(indices) == 1:
-            return self.name(indices[0])
-        numbers = ", ".join(str(self.number(index)) for index in indices[:limit])
-        if len(indices) > limit:
-            numbers += f" and {len(indices) - limit} more"
-        place = f"'{self.source}'" if self.source else f"the {self.what}"
-        return f"frames {numbers} (from 0) of {place}"
-
 
 def read_options(checkpoint_dir: str | Path) -> dict[str, Any]:
     """The options of this run, as metatrain left them beside the checkpoints.

@@ -16,8 +16,6 @@ def check_options(hypers: Mapping[str, Any]) -> None:
     :raises ValueError: naming key and value
     :raises FileNotFoundError: for a file that does not exist
     """
-    for key in ("learning_rate_final", "weight_decay"):
-        _check(math.isfinite(hypers[key]), key, hypers[key], "must be finite")
     workers = hypers["num_workers"]
     _check(workers is None or workers >= 0, "num_workers", workers, "must be at least 0")
     for key, value in _leaves(hypers["loss"], "loss"):

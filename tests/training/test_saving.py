@@ -1,19 +1,15 @@
-"""Nothing is lost: kills, signals, full disks, errors, the last epoch."""
+"""No checkpoint is lost or damaged: full disks, errors, the last epoch."""
 
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.tiny_runs import (
     after_steps,
-    assert_same_weights,
     data,
-    go_on,
     run,
     tiny_model,
     tiny_trainer,
@@ -21,8 +17,7 @@ from helpers.tiny_runs import (
 )
 from helpers.training_tools import train
 
-from metatrain_lorem.training import saving, signals
-from metatrain_lorem.training.output_file import check_output, output_of_command
+from metatrain_lorem.training import saving
 from metatrain_lorem.training.saving import LATEST, Saver, save_atomically
 
 
@@ -150,81 +145,6 @@ def test_time_counts_from_the_last_checkpoint(tmp_path, monkeypatch):
     assert names(tmp_path) == {"x.ckpt"}
 
 
-# --- signals ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "steps"),
-    [("SIGTERM", 1), ("SIGTERM", 3), ("SIGINT", 5), ("SIGHUP", 5), ("SIGUSR1", 7)],
-)
-def test_signal_saves_and_restart_repeats(name, steps, tmp_path, caplog):
-    """Also in the middle of an epoch, and before its validation: bit for bit."""
-    expected, reference = run(TRAINING, VALIDATION)
-    model, trainer = tiny_model(TRAINING, VALIDATION), tiny_trainer()
-    after_steps(trainer, steps, lambda: signal.raise_signal(getattr(signal, name)))
-    torch.manual_seed(1)
-    trainer.seed = reference.seed
-    with pytest.raises(SystemExit) as end:
-        train(model, trainer, [TRAINING], [VALIDATION], tmp_path)
-    assert end.value.code == 128 + getattr(signal, name)
-    assert f"stopped by {name} after {steps // 3} epochs" in caplog.text.replace(
-        "after 0 epochs and 3", "after 1 epochs and 0"
-    )
-    assert "model_latest.ckpt' continues it" in caplog.text
-    assert signal.getsignal(getattr(signal, name)) in (
-        signal.SIG_DFL,
-        signal.default_int_handler,
-    )
-    torch.manual_seed(99)
-    restarted, other = go_on(tmp_path / LATEST, TRAINING, VALIDATION)
-    assert_same_weights(expected, restarted)
-    assert (other.best_epoch, other.best_metric) == (
-        reference.best_epoch,
-        reference.best_metric,
-    )
-
-
-def test_signal_during_validation(tmp_path):
-    expected, reference = run(TRAINING, VALIDATION)
-    model, trainer = tiny_model(TRAINING, VALIDATION), tiny_trainer()
-    trainer.seed = reference.seed
-    original = trainer._validate
-
-    def stopped(*arguments):
-        if trainer.epoch == 0:
-            signal.raise_signal(signal.SIGTERM)
-        return original(*arguments)
-
-    trainer._validate = stopped
-    with pytest.raises(SystemExit):
-        train(model, trainer, [TRAINING], [VALIDATION], tmp_path)
-    checkpoint = load(tmp_path / LATEST)
-    assert (checkpoint["epoch"], checkpoint["batch"]) == (0, 3)
-    restarted, other = go_on(checkpoint, TRAINING, VALIDATION)
-    assert_same_weights(expected, restarted)
-    assert other.best_metric == reference.best_metric
-
-
-def test_second_signal_acts_at_once():
-    with signals.StopRequests():
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
-def test_signals_of_the_surrounding_program(handler):
-    """``nohup`` ignores SIGHUP; others may handle signals themselves."""
-    previous = signal.signal(signal.SIGHUP, handler)
-    try:
-        with signals.StopRequests() as stop:
-            assert signal.getsignal(signal.SIGHUP) == handler
-            signal.raise_signal(signal.SIGHUP)
-            stop.check(torch.device("cpu"), is_distributed=False)
-    finally:
-        signal.signal(signal.SIGHUP, previous)
-
-
 # --- errors -----------------------------------------------------------------------------
 
 
@@ -254,68 +174,3 @@ def test_broken_weights_are_not_saved(tmp_path, caplog):
         train(model, trainer, [TRAINING], [VALIDATION], tmp_path)
     assert "cannot be saved" in caplog.text
     assert names(tmp_path) == {"model_0.ckpt"}
-
-
-# --- the file of -o ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["/usr/bin/mtt", "train", "options.yaml"], "model.pt"),
-        (["mtt", "train", "options.yaml", "-o", "a/b.pt"], "a/b.pt"),
-        (["mtt", "train", "-o", "b.pt", "options.yaml"], "b.pt"),
-        (["mtt", "train", "options.yaml", "--output=b.pt", "--restart", "auto"], "b.pt"),
-        (["mtt", "--debug", "train", "options.yaml"], "model.pt"),
-        (["/x/metatrain/__main__.py", "train", "options.yaml"], "model.pt"),
-        (["mtt", "eval", "model.pt", "-o", "b.pt"], None),
-        (["/x/other/__main__.py", "train"], None),
-        (["pytest", "train"], None),
-        ([], None),
-    ],
-)
-def test_output_of_command(arguments, expected):
-    path = output_of_command(arguments)
-    assert (path and str(path)) == expected
-
-
-def test_no_folder_for_the_output(tmp_path):
-    with pytest.raises(ValueError, match="there is no folder '.*nodir'. Make it first"):
-        check_output(tmp_path / "nodir" / "model.pt")
-
-
-def test_output_is_a_folder(tmp_path):
-    (tmp_path / "model.pt").mkdir()
-    with pytest.raises(ValueError, match="it is a folder"):
-        check_output(tmp_path / "model.pt")
-
-
-def test_read_only_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    with pytest.raises(ValueError, match="is read-only. Choose another file"):
-        check_output(tmp_path / "model.pt")
-
-
-def test_existing_output(tmp_path, caplog):
-    (tmp_path / "model.pt").touch()
-    check_output(tmp_path / "model.pt")
-    assert "exists, and will be replaced at the end" in caplog.text
-
-
-def test_two_runs_in_one_folder(tmp_path, caplog):
-    code = f"""
-from pathlib import Path
-from metatrain_lorem.training.output_file import check_output
-check_output(Path({str(tmp_path / "model.pt")!r}))
-print("ready", flush=True)
-input()
-"""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], **pipes, text=True) as other:
-        other.stdout.readline()
-        check_output(tmp_path / "model.pt")
-        assert "Another training writes to" in caplog.text
-        other.communicate("\n")
-    caplog.clear()
-    check_output(tmp_path / "model.pt")
-    assert caplog.text == ""
