@@ -11,7 +11,7 @@ NormKind = Literal["smooth", "paper", "signed"]
 
 # Features below these sizes enter as squares, larger ones as norms. Typical features of
 # trained models are 0.1 in the short-range stage and in messages, and 0.002 after the
-# product with the potentials (benchmarks/learning/norms.py).
+# product with the potentials (benchmarks/learning).
 SHORT_RANGE_WIDTH = 0.1
 LONG_RANGE_WIDTH = 0.002
 
