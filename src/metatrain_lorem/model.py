@@ -293,11 +293,13 @@ class LOREM(ModelInterface[ModelHypers]):
         best = context in ("finetune", "export")
         epoch = checkpoint["best_epoch" if best else "epoch"]
         logging.info(f"Using {'best' if best else 'latest'} model from epoch {epoch}")
-        state = dict(checkpoint["best_model_state_dict" if best else "model_state_dict"])
-        finetune_config = state.pop("finetune_config", {})
-        model = cls(**_constructor_arguments(checkpoint))
-        model.finetune_config = finetune_config
-        model.to(state["network.species.weight"].dtype).load_state_dict(state)
+        with checkpoints.told():
+            key = "best_model_state_dict" if best else "model_state_dict"
+            state = dict(checkpoint[key])
+            finetune_config = state.pop("finetune_config", {})
+            model = cls(**_constructor_arguments(checkpoint))
+            model.finetune_config = finetune_config
+            model.to(state["network.species.weight"].dtype).load_state_dict(state)
         model.additive_models[0].sync_tensor_maps()
         model.scaler.sync_tensor_maps()
         model.metadata = merge_metadata(model.metadata, checkpoint.get("metadata"))
