@@ -166,3 +166,10 @@ def test_heavy_species(types):
         expected = float(energies_of(exported, structure))
         assert energies[-1] == pytest.approx(expected, rel=1e-13)
     assert len({round(energy, 4) for energy in energies}) == 3
+
+
+def test_weights_that_are_not_finite():
+    model = make_model()
+    model.network.species.weight.data[3, 0] = float("nan")
+    with pytest.raises(RuntimeError, match="'network.species.weight' are not finite in"):
+        model.export()

@@ -14,7 +14,7 @@ from helpers.systems import (
     rotation,
     transformed,
 )
-from helpers.training_tools import target_info
+from helpers.training_tools import energy_info, target_info
 
 
 def test_vectors_turn_with_the_system():
@@ -76,3 +76,18 @@ def test_matrix_elements_are_refused(kind, message):
     target = target_info("mtt::fock", {"spherical": kind}, "atom")
     with pytest.raises(ValueError, match=f"'mtt::fock': {message} are not supported"):
         make_model({"mtt::fock": target})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mtt::a.b", "must not contain '.'"),
+        ("feature", "named like an output that models have anyway"),
+        ("features", "named like an output"),
+        ("mtt::aux::charges", "named like an output"),
+        ("mtt::aux::energy_last_layer_features", "named like an output"),
+    ],
+)
+def test_names_that_are_taken(name, words):
+    with pytest.raises(ValueError, match=f"target '{name}'.*{words}"):
+        make_model({"energy": ENERGY, name: energy_info(name)})

@@ -5,7 +5,9 @@ or the trainer, write a function here that rewrites a checkpoint in place, and a
 ``UPDATES``.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -43,12 +45,27 @@ def upgrade(checkpoint: dict[str, Any], version_key: str, current: int) -> dict[
     version = checkpoint[version_key]
     if version > current:
         kind = version_key.split("_")[0]
-        raise RuntimeError(
+        message = (
             f"Unable to upgrade the checkpoint: the checkpoint is using {kind} version "
             f"{version}, while the current {kind} version is {current}; "
             "upgrade the package metatrain-lorem"
         )
+        logging.error(message)  # metatrain replaces the message of the error by its own
+        raise RuntimeError(message)
     for update in UPDATES[version_key][version - 1 : current - 1]:
         update(checkpoint)
     checkpoint[version_key] = current
     return checkpoint
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Log why a checkpoint cannot be loaded, which metatrain leaves out of its message."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        logging.error(
+            f"The checkpoint is damaged, or was edited: {type(error).__name__}: {reason}"
+        )
+        raise

@@ -29,8 +29,9 @@ from .network.fixed_tables import with_fixed_tables
 from .network.lorem import Network
 from .outputs import add_matching_blocks, atom_map, select_and_sum, without_mean
 from .systems import atom_samples, graph_of_systems
-from .targets import TargetReadout
+from .targets import TargetReadout, check_name
 from .training.added_types import with_atomic_types
+from .training.diagnosis import check_weights
 
 
 ARCHITECTURE = "metatrain_lorem"
@@ -101,6 +102,7 @@ class LOREM(ModelInterface[ModelHypers]):
 
     def _add_target(self, name: str, target: TargetInfo) -> None:
         """Register a readout and the outputs that belong to it."""
+        check_name(name, self.outputs)
         self.readouts[name] = TargetReadout(name, target, self.network)
         self.outputs[name] = ModelOutput(
             unit=target.unit, sample_kind="atom", description=target.description
@@ -291,11 +293,13 @@ class LOREM(ModelInterface[ModelHypers]):
         best = context in ("finetune", "export")
         epoch = checkpoint["best_epoch" if best else "epoch"]
         logging.info(f"Using {'best' if best else 'latest'} model from epoch {epoch}")
-        state = dict(checkpoint["best_model_state_dict" if best else "model_state_dict"])
-        finetune_config = state.pop("finetune_config", {})
-        model = cls(**_constructor_arguments(checkpoint))
-        model.finetune_config = finetune_config
-        model.to(state["network.species.weight"].dtype).load_state_dict(state)
+        with checkpoints.told():
+            key = "best_model_state_dict" if best else "model_state_dict"
+            state = dict(checkpoint[key])
+            finetune_config = state.pop("finetune_config", {})
+            model = cls(**_constructor_arguments(checkpoint))
+            model.finetune_config = finetune_config
+            model.to(state["network.species.weight"].dtype).load_state_dict(state)
         model.additive_models[0].sync_tensor_maps()
         model.scaler.sync_tensor_maps()
         model.metadata = merge_metadata(model.metadata, checkpoint.get("metadata"))
@@ -317,6 +321,7 @@ class LOREM(ModelInterface[ModelHypers]):
         dtype = next(self.parameters()).dtype
         if dtype not in self.__supported_dtypes__:
             raise ValueError(f"unsupported dtype {dtype}")
+        check_weights(self, "in the model to export", "take an earlier checkpoint")
         # After training, baseline and scales may still be in float64.
         self.to(dtype).eval()
         self.additive_models[0].weights_to(torch.device("cpu"), torch.float64)

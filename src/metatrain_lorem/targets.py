@@ -1,5 +1,7 @@
 """Readouts that match the layout of metatrain's targets."""
 
+from collections.abc import Iterable
+
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from metatrain.utils.data import TargetInfo
@@ -55,6 +57,20 @@ class TargetReadout(Readout):
             self.keys = self.keys.to(device)
             self.components = [[x.to(device) for x in block] for block in self.components]
             self.properties = [x.to(device) for x in self.properties]
+
+
+def check_name(name: str, outputs: Iterable[str]) -> None:
+    """:raises ValueError: for names that torch or the outputs of every model forbid
+
+    :param outputs: names that are taken
+    """
+    if "." in name:
+        raise ValueError(f"target '{name}': names of targets must not contain '.'")
+    if name in outputs or name == "features" or name.startswith("mtt::aux::"):
+        raise ValueError(
+            f"target '{name}' is named like an output that models have anyway: choose "
+            "another name, such as 'mtt::own'"
+        )
 
 
 def _make_blocks(name: str, target: TargetInfo, network: Network) -> list[torch.nn.Module]:

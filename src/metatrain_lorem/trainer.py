@@ -303,9 +303,10 @@ class Trainer(TrainerInterface[TrainerHypers]):
     ) -> "Trainer":
         trainer = cls(hypers)
         if context == "restart":
-            trainer.old_hypers = checkpoint["train_hypers"]
-            for key in (*STATE, "best_model_state_dict"):
-                setattr(trainer, key, checkpoint[key])
+            with checkpoints.told():
+                trainer.old_hypers = checkpoint["train_hypers"]
+                for key in (*STATE, "best_model_state_dict"):
+                    setattr(trainer, key, checkpoint[key])
         return trainer
 
     @classmethod

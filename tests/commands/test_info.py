@@ -78,12 +78,12 @@ def test_info_refuses(tmp_path, capsys):
     baseline = exported_baseline(tmp_path)
     for arguments, message in [
         ((model, tmp_path / "wire.xyz"), "periodic in one direction only"),
-        ((model, tmp_path / "missing.xyz"), "No such file"),
+        ((model, tmp_path / "missing.xyz"), "no structure file"),
         ((model, tmp_path / "two.xyz", "--index", ":"), "more than one frame"),
         ((baseline, tmp_path / "wire.xyz"), "is not a LOREM model"),
         ((model, model), "error"),
         ((tmp_path / "no.model", tmp_path / "wire.xyz"), "error"),
-        ((tmp_path / "missing.pt", tmp_path / "wire.xyz"), "No such file"),
+        ((tmp_path / "missing.pt", tmp_path / "wire.xyz"), "there is no model"),
     ]:
         with pytest.raises(SystemExit):
             main(["info", *map(str, arguments)])
@@ -107,3 +107,23 @@ def test_number_of_k_vectors():
     assert result.reciprocal_error == 1e-6
     assert 1e-5 < result.real_space_error < 1e-2
     assert result.method == "ewald"
+
+
+def test_info_names_what_is_wrong(tmp_path, capsys):
+    model = str(exported_model(tmp_path))
+    crystal = ase.build.bulk("NaCl", "rocksalt", 5.6)
+    crystal.write(tmp_path / "crystal.xyz")
+    crystal.positions[1, 2] = float("nan")
+    crystal.write(tmp_path / "nan.xyz")
+    (tmp_path / "some.text").write_text("no structure")
+    for arguments, message in [
+        (["crystal.xyz", "--index", "99"], "crystal.xyz' has no frame '99'"),
+        (["nan.xyz"], "z of atom 1 (from 0) is nan"),
+        (["some.text"], "ASE cannot read"),
+        (["model.pt"], "ASE cannot read"),
+        (["crystal.xyz", "--index", ":"], "':' is more than one frame"),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            main(["info", model, str(tmp_path / arguments[0]), *arguments[1:]])
+        assert end.value.code == 1
+        assert message in capsys.readouterr().err

@@ -215,9 +215,10 @@ def test_stress_of_open_systems(models, name):
 
 
 def test_damaged_weights():
-    model = fit(make_model())
-    model.network.species.weight.data[:] = float("nan")
+    model = fit(make_model()).export()
+    for parameter in model.parameters():
+        parameter.data[:] = float("nan")
     atoms = to_ase(molecule())
-    atoms.calc = WrappingCalculator(model.export(), do_gradients_with_energy=False)
+    atoms.calc = WrappingCalculator(model, do_gradients_with_energy=False)
     with pytest.raises(ValueError, match="predicts energy that are not finite"):
         atoms.get_potential_energy()

@@ -290,5 +290,5 @@ def test_species_that_lorem_jax_lacks():
 def test_wrong_checkpoint(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     load_model(checkpoint).export().save("exported.pt")
-    with pytest.raises(ValueError, match="'exported.pt' is not a checkpoint of LOREM"):
+    with pytest.raises(ValueError, match="'exported.pt' is an exported model"):
         to_jax("exported.pt", tmp_path / "back")

@@ -22,11 +22,14 @@ def add_subcommand(subparsers: "argparse._SubParsersAction") -> None:
         default=1e-6,
         help="of the long-range interactions, 'reference' for lorem-jax's own",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="write over a checkpoint that is there"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> str:
-    from_jax(args.folder, args.output, args.accuracy)
+    from_jax(args.folder, args.output, args.accuracy, args.force)
     return f"Wrote '{args.output}'"
 
 

@@ -1,7 +1,9 @@
 """``mtt-lorem info``: the long-range part of a model, for a structure."""
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
@@ -9,6 +11,10 @@ import torch
 from metatomic.torch import load_atomistic_model
 
 from ..coulomb.estimate import Estimate, estimate, plan_of_one
+from ..coulomb.kvectors import KBox
+from ..coulomb.solver import CoulombSolver
+from ..exported_files import has_extensions, read_exported
+from ..structure_checks import check_structure
 from .check import compare
 
 
@@ -30,32 +36,74 @@ def describe(
     :param model_path: file of ``mtt export``, of LOREM or of `llpr` around it
     :param structure_path: any file that ASE reads
     :param index: frame of that file, in ASE's notation
-    :param check: compare with torch-pme, see :mod:`.check`
+    :param check: compare with torch-pme, see :mod:`.check`; without, nothing of the
+        model is executed
     :raises ValueError: if the model is not a LOREM model, or the structure cannot be
         treated, saying why
     """
-    atoms = ase.io.read(structure_path, index=index)
-    if not isinstance(atoms, ase.Atoms):
-        raise ValueError(f"'{index}' is more than one frame of {structure_path}")
-    model = load_atomistic_model(str(model_path))
-    lorem = getattr(model.module, "model", model.module)
+    exported = read_exported(model_path)
+    lorem = getattr(exported.module, "model", exported.module)
     network = getattr(lorem, "network", None)
-    if network is None:
-        raise ValueError(f"{model_path} is not a LOREM model")
+    if network is None or not hasattr(network, "long_range"):
+        raise ValueError(f"'{model_path}' is not a LOREM model")
+    atoms = _read(structure_path, index)
     lines = [f"structure         {len(atoms)} atoms, periodic {_directions(atoms.pbc)}"]
     if network.long_range is None:
         return "\n".join([*lines, "long range        none in this model"])
-    solver = network.long_range.coulomb
+    solver = _solver(network.long_range.coulomb)
     num_columns = network.long_range.charges.num_columns
-    dtype = getattr(torch, model.capabilities().dtype)
+    dtype = getattr(torch, json.loads(exported.capabilities.state)["dtype"])
     positions = torch.tensor(atoms.positions, dtype=dtype)
     cell = torch.tensor(atoms.cell.array, dtype=dtype)
     plan = plan_of_one(solver, positions, cell, torch.tensor(atoms.pbc), num_columns)
     result = estimate(solver, plan, num_columns, positions.element_size())
     lines += _lines(result, solver, num_columns)
     if check:
-        lines += compare(model, solver, atoms)
+        lines += _check(str(model_path), atoms)
     return "\n".join(lines)
+
+
+def _read(path: str | Path, index: str) -> ase.Atoms:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no structure file '{path}'")
+    try:
+        atoms = ase.io.read(path, index=index)
+    except (IndexError, StopIteration) as error:
+        raise ValueError(f"'{path}' has no frame '{index}'") from error
+    except Exception as error:  # of any kind, depending on the format
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"ASE cannot read '{path}' ({reason})") from error
+    if not isinstance(atoms, ase.Atoms):
+        raise ValueError(f"'{index}' is more than one frame of '{path}'")
+    check_structure(atoms.positions, atoms.cell.array, atoms.pbc)
+    return atoms
+
+
+def _solver(attributes: Any) -> CoulombSolver:
+    """The solver of an exported model, made anew from its settings."""
+    planner = attributes.planner
+    wavelength = getattr(planner.kvectors, "wavelength", None)
+    kvectors = None if wavelength is None else KBox(attributes.smearing, wavelength)
+    return CoulombSolver(
+        attributes.cutoff,
+        attributes.smearing,
+        planner.accuracy,
+        memory=2**62,  # TorchScript keeps all arrays for the backward pass
+        method=planner.method,
+        kvectors=kvectors,
+        vacuum=attributes.vacuum,
+    )
+
+
+def _check(model_path: str, atoms: ase.Atoms) -> list[str]:
+    """Run the model: TorchScript, but no code from elsewhere."""
+    if has_extensions(model_path):
+        raise ValueError(
+            f"'{model_path}' needs compiled extensions, as no LOREM model does"
+        )
+    model = load_atomistic_model(model_path)
+    lorem = getattr(model.module, "model", model.module)
+    return compare(model, lorem.network.long_range.coulomb, atoms)
 
 
 def _lines(result: Estimate, solver: torch.nn.Module, num_columns: int) -> list[str]:

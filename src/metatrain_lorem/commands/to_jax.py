@@ -16,10 +16,13 @@ def add_subcommand(subparsers: "argparse._SubParsersAction") -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder that will be written"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="write over a model that is there"
+    )
     parser.add_argument("--target", help="energy to convert, if there are several")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> str:
-    to_jax(args.checkpoint, args.output, args.target)
+    to_jax(args.checkpoint, args.output, args.target, args.force)
     return f"Wrote '{args.output}'"

@@ -9,13 +9,13 @@ from metatomic.torch import ModelOutput, System
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import DatasetInfo
 from metatrain.utils.data.target_info import get_energy_target_info
-from metatrain.utils.io import load_model
 
+from ..checkpoint_files import read_model
 from ..documentation import ModelHypers
 from ..model import ARCHITECTURE, LOREM
 from ..network.readout import ScalarBlock
 from ..trainer import Trainer
-from .files import JaxModel, read_jax_model, write_jax_model
+from .files import JaxModel, check_free, read_jax_model, write_jax_model
 from .parameters import jax_parameters, load_jax_parameters
 from .settings import hypers_from_settings, settings_from_hypers
 
@@ -27,7 +27,12 @@ LENGTH_UNIT, ENERGY_UNIT, TARGET = "Angstrom", "eV", "energy"
 Accuracy = float | Literal["reference"]
 
 
-def from_jax(folder: str | Path, checkpoint: str | Path, accuracy: Accuracy = 1e-6) -> None:
+def from_jax(
+    folder: str | Path,
+    checkpoint: str | Path,
+    accuracy: Accuracy = 1e-6,
+    replace: bool = True,
+) -> None:
     """Convert a checkpoint folder of lorem-jax to a metatrain checkpoint.
 
     ``mtt export``, ``mtt train --restart`` and fine-tuning take the result like any
@@ -38,9 +43,14 @@ def from_jax(folder: str | Path, checkpoint: str | Path, accuracy: Accuracy = 1e
     :param checkpoint: file to write, with the ending ``.ckpt``
     :param accuracy: hyper-parameter ``long_range.accuracy``; ``"reference"`` reproduces
         the numerical approximations of lorem-jax
+    :param replace: whether to write over a file that is there
+    :raises FileExistsError: if it may not
     :raises FileNotFoundError: if one of the files is missing
     :raises ValueError: for a class, setting or parameter that is not supported, naming it
     """
+    if Path(checkpoint).suffix != ".ckpt":
+        raise ValueError(f"'{checkpoint}' must end in '.ckpt', like all checkpoints")
+    check_free(checkpoint, replace)
     model = model_from_jax(read_jax_model(folder), accuracy)
     trainer = Trainer(get_default_hypers(ARCHITECTURE)["training"])
     trainer.save_checkpoint(model, checkpoint)
@@ -50,22 +60,20 @@ def to_jax(
     checkpoint: str | Path,
     folder: str | Path,
     target: str | None = None,
+    replace: bool = False,
 ) -> None:
     """Convert a metatrain checkpoint of LOREM to a checkpoint folder of lorem-jax.
 
     :param checkpoint: checkpoint, of which the best model is taken
     :param folder: folder to write, for lorem-jax's ``Calculator.from_checkpoint``
     :param target: energy to convert, if the model has several targets
+    :param replace: whether to write over a model that is there
     :raises FileNotFoundError: if there is no such checkpoint
     :raises FileExistsError: if the folder holds a model already
     :raises ValueError: for what lorem-jax cannot express, naming it
     """
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"there is no checkpoint '{checkpoint}'")
-    model = load_model(checkpoint)
-    if not isinstance(model, LOREM):
-        raise ValueError(f"'{checkpoint}' is not a checkpoint of LOREM")
-    write_jax_model(folder, jax_from_model(model, target))
+    model = read_model(checkpoint)
+    write_jax_model(folder, jax_from_model(model, target), replace)
 
 
 def model_from_jax(jax_model: JaxModel, accuracy: Accuracy = 1e-6) -> LOREM:

@@ -6,7 +6,9 @@ of isolated species) and ``model/model.msgpack`` (parameters). The last is what
 1, each a packed triple of shape, dtype and row-major bytes. Neither JAX nor flax is needed.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,8 @@ import yaml
 
 # MessagePack extension type of arrays, see `_MsgpackExtType` in flax.serialization
 NDARRAY = 1
+# Types of arrays that are read; models have the first two, or are refused by name
+DTYPES = ("float32", "float64", "float16", "int32", "int64", "uint8", "bool")
 # Marks arrays of more than 1 GiB, which flax splits; no LOREM model has one.
 CHUNKED = "__msgpack_chunked_array__"
 
@@ -38,37 +42,62 @@ def read_jax_model(folder: str | Path) -> JaxModel:
 
     :raises FileNotFoundError: if one of the three files is missing
     :raises ValueError: for contents that lorem-jax would not write, and for classes other
-        than ``Lorem``, naming them
+        than ``Lorem``, naming file and content
     """
     model = Path(folder) / "model"
-    return JaxModel(
-        settings=_settings(_read_yaml(model / "model.yaml")),
-        baseline=_baseline(_read_yaml(model / "baseline.yaml")),
-        parameters=read_parameters((model / "model.msgpack").read_bytes()),
-    )
+    with _naming(model / "model.yaml") as path:
+        settings = _settings(_read_yaml(path))
+    with _naming(model / "baseline.yaml") as path:
+        baseline = _baseline(_read_yaml(path))
+    with _naming(model / "model.msgpack") as path:
+        parameters = read_parameters(path.read_bytes())
+    return JaxModel(settings, baseline, parameters)
 
 
-def write_jax_model(folder: str | Path, jax_model: JaxModel) -> None:
+@contextmanager
+def _naming(path: Path) -> Iterator[Path]:
+    """Name the file in errors of its content, also if it is not text."""
+    try:
+        yield path
+    except ValueError as error:
+        raise ValueError(f"'{path}': {error}") from error
+
+
+def write_jax_model(folder: str | Path, jax_model: JaxModel, replace: bool = False) -> None:
     """Write a checkpoint folder that lorem-jax's ``Calculator.from_checkpoint`` reads.
 
-    :raises FileExistsError: if the folder holds a model already
+    :param replace: whether to write over a model that is there
+    :raises FileExistsError: if it may not
     """
     model = Path(folder) / "model"
-    model.mkdir(parents=True)
+    check_free(model, replace)
+    model.mkdir(parents=True, exist_ok=True)
     settings = {MODEL_CLASS: jax_model.settings}
     _write_yaml(model / "model.yaml", settings)
     _write_yaml(model / "baseline.yaml", {"elemental": jax_model.baseline})
     (model / "model.msgpack").write_bytes(write_parameters(jax_model.parameters))
 
 
+def check_free(path: str | Path, replace: bool) -> None:
+    """:raises FileExistsError: for a path that exists, unless it may be replaced"""
+    if Path(path).exists() and not replace:
+        raise FileExistsError(f"'{path}' exists: choose another one, or add --force")
+
+
 def read_parameters(data: bytes) -> dict[str, np.ndarray]:
     """Arrays of a parameter tree that flax has serialized, by their path.
 
-    :raises ValueError: for anything but nested maps of arrays
+    :raises ValueError: for anything but nested maps of finite arrays
     """
-    tree = msgpack.unpackb(data, ext_hook=_unpack_array, strict_map_key=False)
+    try:
+        tree = msgpack.unpackb(data, ext_hook=_unpack_array, strict_map_key=False)
+    except (msgpack.UnpackException, msgpack.ExtraData, ValueError) as error:
+        raise ValueError(f"damaged, or not written by flax ({error})") from error
     parameters: dict[str, np.ndarray] = {}
     _flatten(tree, "", parameters)
+    for path, values in parameters.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"parameter '{path}' is not finite: a training that diverged")
     return parameters
 
 
@@ -90,6 +119,8 @@ def _unpack_array(code: int, data: bytes) -> np.ndarray:
     if code != NDARRAY:
         raise ValueError(f"parameters hold a MessagePack extension of type {code}")
     shape, dtype, buffer = msgpack.unpackb(data)
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"parameters hold an array of type '{dtype}'")
     return np.frombuffer(buffer, dtype=dtype).reshape(shape)
 
 
@@ -113,6 +144,8 @@ def _settings(content: Any) -> dict[str, Any]:
     name, settings = next(iter(content.items()))
     if name not in MODEL_CLASSES:
         raise ValueError(f"model class '{name}' is not supported, only '{MODEL_CLASS}'")
+    if not isinstance(settings or {}, dict):
+        raise ValueError(f"the settings of '{name}' are {settings!r}, not 'name: value'")
     return dict(settings or {})
 
 
@@ -120,12 +153,26 @@ def _baseline(content: Any) -> dict[int, float]:
     """Energies of the species from ``{"elemental": {Z: energy}}``."""
     if not isinstance(content, dict) or set(content) != {"elemental"}:
         raise ValueError("baseline.yaml must hold 'elemental' and nothing else")
-    return {int(z): float(energy) for z, energy in content["elemental"].items()}
+    elemental = content["elemental"]
+    if not isinstance(elemental, dict) or not elemental:
+        raise ValueError(f"'elemental' is {elemental!r}, not 'atomic number: energy'")
+    for z, energy in elemental.items():
+        is_type = isinstance(z, int) and not isinstance(z, bool) and z > 0
+        is_energy = isinstance(energy, int | float) and math.isfinite(energy)
+        if not is_type or not is_energy:
+            raise ValueError(
+                f"'elemental' holds {z!r}: {energy!r}, which is no atomic number with a "
+                "finite energy"
+            )
+    return {int(z): float(energy) for z, energy in elemental.items()}
 
 
 def _read_yaml(path: Path) -> Any:
     with path.open() as file:
-        return yaml.safe_load(file)
+        try:
+            return yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"no plain YAML ({' '.join(str(error).split())})") from error
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:
