@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, TypedDict
 
 from metatrain.utils.data import TargetInfo
+from omegaconf import OmegaConf
 
 from .data_checks import Inspection
 
@@ -68,7 +69,7 @@ def make_record(
         validation=blake2b(labelled.encode(), digest_size=8).hexdigest(),
         targets=json.dumps(described, sort_keys=True),
         atomic_types=json.dumps(sorted(atomic_types)),
-        loss=json.dumps(loss, sort_keys=True),
+        loss=json.dumps(loss, sort_keys=True, default=OmegaConf.to_container),
         metric=hypers["best_model_metric"],
         training=heapq.nsmallest(SKETCH, {*training.structures, *trained}),
         options=options_file,
