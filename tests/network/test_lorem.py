@@ -164,13 +164,13 @@ def test_needs_torch_only():
 
 def test_settings_are_shown():
     """``print(model)`` tells what the network is made of."""
-    text = str(EnergyModel(smooth_norms=True, num_message_passing=1, max_degree_lr=1))
+    text = str(EnergyModel(norms="signed", num_message_passing=1, max_degree_lr=1))
     for setting in (
         "cutoff=4.0, Sizes(num_stages=3, num_features=16, num_spherical_features=4, "
         "max_degree=3)",
         "RadialBasis(cutoff=4.0, num_radial=8)",
         "SphericalHarmonics(max_degree=3)",
-        "DegreeNorms(max_degree=3, smooth=True)",
+        "DegreeNorms(max_degree=3, signed=True)",
         "DegreeLinear(max_degree=1, channels=1 -> 4)",
         "TensorProduct(max_degrees=1 x 3 -> 3, num_channels=4, pseudo=False)",
         "num_columns=5",
