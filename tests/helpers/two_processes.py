@@ -19,6 +19,7 @@ from torch.utils.data import Subset
 
 import metatrain_lorem.trainer
 from metatrain_lorem.trainer import Trainer
+from metatrain_lorem.training import process
 
 
 ENERGY = {"energy": energy_info(gradients=("positions", "strain"))}
@@ -106,7 +107,7 @@ def worker(rank: int, folder: str) -> None:
             )
             return torch.device("cpu"), 2, rank
 
-        metatrain_lorem.trainer.initialize_slurm_nccl_process_group = start
+        process.initialize_slurm_nccl_process_group = start
         (Path(folder) / f"{rank}-{name}").mkdir()
         results[name] = run(name, Path(folder) / f"{rank}-{name}", 2, True, rank)
         assert not torch.distributed.is_initialized()

@@ -34,4 +34,4 @@ def test_two_processes_train_like_one(tmp_path, monkeypatch):
         assert first["best"] == pytest.approx(single["best"], rel=1e-6)
         # Only one of them writes
         assert (tmp_path / f"0-{name}" / "model_1.ckpt").exists()
-        assert not list((tmp_path / f"1-{name}").iterdir())
+        assert not [path for path in (tmp_path / f"1-{name}").rglob("*") if path.is_file()]

@@ -31,6 +31,18 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*") if path.is_file()}
 
 
+@pytest.fixture(autouse=True)
+def default_handlers():
+    """Also where the tests run in the background, with signals ignored."""
+    before = {name: signal.getsignal(getattr(signal, name)) for name in signals.NAMES}
+    for name in signals.NAMES:
+        default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+        signal.signal(getattr(signal, name), default)
+    yield
+    for name, handler in before.items():
+        signal.signal(getattr(signal, name), handler)
+
+
 @pytest.mark.parametrize(
     ("name", "steps"),
     [("SIGTERM", 1), ("SIGTERM", 3), ("SIGINT", 5), ("SIGHUP", 5), ("SIGUSR1", 7)],
