@@ -69,7 +69,7 @@ def wait(process: int, seconds: float | None = None) -> int | None:
 
 
 def main(folder: Path, num_kills: int) -> None:
-    num_epochs = 8 * (num_kills + 2)
+    num_epochs = 6 * (num_kills + 2)
     names = [folder / "whole", folder / "killed"]
     for name in names:
         name.mkdir()
@@ -80,7 +80,7 @@ def main(folder: Path, num_kills: int) -> None:
     while kills < num_kills:
         process = in_child(lambda: train(names[1], num_epochs))
         # Before the first step, between two of them, while a file is written
-        status = wait(process, rng.uniform(0.0, 2.0 * duration / num_kills))
+        status = wait(process, rng.uniform(0.0, 1.2 * duration / num_kills))
         if status is not None:
             assert status == 0
             break
