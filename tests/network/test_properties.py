@@ -65,15 +65,17 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(make_structure(species, positions, cell.tolist(), pbc), kind)
 
 
-def assert_same(results: Results, expected: Results) -> None:
-    """To rounding errors, which grow with the distance from the origin."""
+def assert_same(results: Results, expected: Results, tolerance: float) -> None:
     for value, other in zip(results, expected):
         size = 1.0 + float(other.abs().max())
-        torch.testing.assert_close(value, other, rtol=0, atol=1e-9 * size)
+        torch.testing.assert_close(value, other, rtol=0, atol=tolerance * size)
 
 
 def check_case(model: EnergyModel, case: Case) -> None:
     structure = case.structure
+    # Rounding errors grow with the distance from the origin, and where potentials are 1e6
+    # times those of other atoms.
+    tolerance = 1e-7 if case.kind in ("far", "same place") else 1e-9
     results = results_of(model, structure)
     for name, values in results._asdict().items():
         assert bool(torch.isfinite(values).all()), name
@@ -81,14 +83,16 @@ def check_case(model: EnergyModel, case: Case) -> None:
     turned = Results(
         results.energies, results.forces @ matrix.T, matrix @ results.virials @ matrix.T
     )
-    assert_same(results_of(model, transformed(structure, matrix)), turned)
-    assert_same(results_of(model, translated(structure, [3.0, -2.0, 0.5])), results)
+    assert_same(results_of(model, transformed(structure, matrix)), turned, tolerance)
+    assert_same(
+        results_of(model, translated(structure, [3.0, -2.0, 0.5])), results, tolerance
+    )
     if case.kind != "same place":  # their distance would not be zero any more, but 1e-15
-        assert_same(results_of(model, shifted(structure)), results)
+        assert_same(results_of(model, shifted(structure)), results, tolerance)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(structure.species), generator=generator)
     expected = results._replace(forces=results.forces[order])
-    assert_same(results_of(model, permuted(structure, order)), expected)
+    assert_same(results_of(model, permuted(structure, order)), expected, tolerance)
     check_second_derivatives(model, structure)
 
 
