@@ -61,8 +61,8 @@ def refuse(
     raise ValueError(
         f"system {system} ({num_atoms} atoms, lattice vectors about {rounded[0]}, "
         f"{rounded[1]} and {rounded[2]} long) needs {what} and {int(size / 2**30)} GiB "
-        "for its long-range interactions: make directions that hold nothing but vacuum open "
-        "(`pbc`), cut the cell, or train with a larger `long_range.smearing`"
+        "for its long-range interactions: make directions that hold nothing but vacuum "
+        "open (`pbc`), cut the cell, or train with a larger `long_range.smearing`"
     )
 
 
