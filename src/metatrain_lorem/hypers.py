@@ -18,10 +18,11 @@ class Bound(NamedTuple):
     words: str  # what it must be
 
 
-def _whole(least: int) -> Bound:
+def _whole(least: int, most: float = math.inf) -> Bound:
+    upper = "" if most == math.inf else f" and at most {most}"
     return Bound(
-        lambda value: isinstance(value, int) and value >= least,
-        f"a whole number of at least {least}",
+        lambda value: isinstance(value, int) and least <= value <= most,
+        f"a whole number of at least {least}{upper}",
     )
 
 
@@ -29,15 +30,17 @@ POSITIVE = Bound(lambda value: 0 < value < math.inf, "positive and finite")
 NOT_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "at least 0 and finite")
 FRACTION = Bound(lambda value: 0 <= value <= 1, "between 0 and 1")
 
-# Those of `documentation.ModelHypers`, ...
+# Those of `documentation.ModelHypers`, ... Upper bounds leave room for all experiments, but
+# not for typing errors that take all memory: tables of the tensor product grow with the
+# fifth power of the degree, and take a minute for 12.
 MODEL_BOUNDS = {
-    "cutoff": POSITIVE,
-    "max_degree": _whole(0),
-    "num_features": _whole(1),
-    "num_spherical_features": _whole(1),
-    "num_radial": _whole(1),
-    "num_species_features": _whole(1),
-    "num_message_passing": _whole(0),
+    "cutoff": Bound(lambda value: 0 < value <= 100, "positive and at most 100"),
+    "max_degree": _whole(0, 12),
+    "num_features": _whole(1, 4096),
+    "num_spherical_features": _whole(1, 512),
+    "num_radial": _whole(1, 512),
+    "num_species_features": _whole(1, 4096),
+    "num_message_passing": _whole(0, 20),
 }
 # ... `documentation.LongRangeHypers` ...
 LONG_RANGE_BOUNDS = {
@@ -112,6 +115,19 @@ def check_hypers(hypers: Mapping[str, Any]) -> None:
         "long_range.accuracy",
         accuracy,
         "must be between 0 and 1, or 'reference'",
+    )
+    _check(
+        accuracy == "reference" or accuracy >= 1e-14,
+        "long_range.accuracy",
+        accuracy,
+        "float64 holds no more than 1e-14",
+    )
+    smearing, cutoff = long_range["smearing"], hypers["cutoff"]
+    _check(
+        smearing is None or smearing <= 0.5 * cutoff,
+        "long_range.smearing",
+        smearing,
+        f"must be at most half of the cutoff ({cutoff}), where the real-space sum ends",
     )
 
 

@@ -222,3 +222,13 @@ def test_damaged_weights():
     atoms.calc = WrappingCalculator(model, do_gradients_with_energy=False)
     with pytest.raises(ValueError, match="predicts energy that are not finite"):
         atoms.get_potential_energy()
+
+
+def test_message_of_the_model(models, tmp_path):
+    """A file is TorchScript, whose tracebacks hide the message."""
+    models[torch.float64].save(str(tmp_path / "model.pt"))
+    atoms = to_ase(molecule())
+    atoms.cell, atoms.pbc = np.eye(3) * 1000.0, True
+    atoms.calc = WrappingCalculator(str(tmp_path / "model.pt"))
+    with pytest.raises(ValueError, match="^system 0 .3 atoms, .* GiB for its long-range"):
+        atoms.get_potential_energy()

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 from helpers.systems import crystal, make_structure, molecule, rattled
-from helpers.tiny_runs import TARGETS, data, oxygen_pair, run, warnings_of
+from helpers.tiny_runs import (
+    TARGETS,
+    data,
+    oxygen_pair,
+    run,
+    tiny_model,
+    tiny_trainer,
+    warnings_of,
+)
 from helpers.training_tools import energy_info, make_dataset
 from metatrain.utils.data import Dataset
 from torch.utils.data import Subset
@@ -17,6 +25,7 @@ from metatrain_lorem.training.data_checks import (
     tell_unseen_types,
 )
 from metatrain_lorem.training.frames import Frames
+from metatrain_lorem.training.start import inspect_data
 
 
 FORCES = {"energy": energy_info(gradients=("positions", "strain"))}
@@ -210,3 +219,16 @@ def test_fingerprints_see_each_bit(change):
     systems = [make_dataset([s], TARGETS)[0]["system"] for s in (one, one, other)]
     first, same, third = map(fingerprint, systems)
     assert first == same != third
+
+
+def test_infeasible_cells_are_named():
+    """A cube of 1000 Angstrom would take all memory in the first epoch."""
+    vacuum = molecule()._replace(
+        cell=1000 * torch.eye(3).double(), pbc=torch.tensor([True] * 3)
+    )
+    dataset = data(0, 1, structures=[vacuum])
+    model = tiny_model(dataset, long_range={"max_degree": 0})
+    hypers = tiny_trainer().hypers
+    words = "^frame 2 .from 0. of the training set: .3 atoms, .* GiB for its long-range"
+    with pytest.raises(ValueError, match=words):
+        inspect_data(model, [dataset], [dataset], hypers, "")

@@ -14,6 +14,16 @@ def check_positive(name: str, value: float, upper: float = math.inf) -> None:
         raise ValueError(f"`{name}` must be positive and {bound}, got {value}")
 
 
+def check_smearing(smearing: float, cutoff: float) -> None:
+    """:raises ValueError: if hardly any of the real-space sum is within the cutoff."""
+    check_positive("smearing", smearing)
+    if smearing > 0.5 * cutoff:
+        raise ValueError(
+            f"`smearing` must be at most half of the cutoff ({cutoff:g}), beyond which the "
+            f"real-space sum ends, got {smearing}"
+        )
+
+
 def check_inputs(
     positions: torch.Tensor,
     charges: torch.Tensor,

@@ -43,6 +43,25 @@ def plan_of_one(
     return solver.planner(lattices, periodic, systems, num_columns)
 
 
+def check_one(
+    solver: CoulombSolver,
+    positions: torch.Tensor,
+    cell: torch.Tensor,
+    pbc: torch.Tensor,
+    num_columns: int,
+) -> None:
+    """Whether a single system can be summed, without a plan of its k-vectors.
+
+    :param num_columns: columns of charges
+    :raises ValueError: see :func:`plan_of_one`, and :mod:`.feasible`
+    """
+    systems = torch.zeros(positions.shape[0], dtype=torch.int64)
+    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
+    lattices = checked_lattices(positions, cells, periodic, systems, solver.vacuum)
+    largest = solver.planner.kvectors.largest(lattices)
+    solver.planner.methods(lattices, largest, num_columns)
+
+
 def estimate(
     solver: CoulombSolver, plan: CoulombPlan, num_columns: int, element_size: int
 ) -> Estimate:

@@ -2,7 +2,8 @@
 
 import torch
 
-from .kvectors import KBox, KSphere, KVectors
+from .feasible import check_ewald, check_mesh
+from .kvectors import KBox, KSphere, KVectors, lattice_lengths
 from .mesh_size import mesh_shape, num_points
 from .periodicity import Lattices, some_lattices
 from .plan import (
@@ -88,8 +89,10 @@ class Planner(torch.nn.Module):
 
         :param largest: largest k-vector index of each system along each axis
         :param num_columns: columns of charges
+        :raises ValueError: for systems that take too much memory, see :mod:`.feasible`
         """
         methods: list[str] = []
+        lengths: list[list[float]] = lattice_lengths(lattices.cells).tolist()
         for system, count in enumerate(lattices.num_atoms):
             method = self.method
             if count == 0:
@@ -106,6 +109,12 @@ class Planner(torch.nn.Module):
                     points = num_points(self.mesh_of(system, lattices))
                     if mesh_is_faster(count * num_k, points, num_columns):
                         method = "mesh"
+            if method == "ewald":
+                of_system = largest[system]
+                check_ewald(system, count, lengths[system], of_system, num_columns)
+            if method == "mesh":
+                points = num_points(self.mesh_of(system, lattices))
+                check_mesh(system, count, lengths[system], points, num_columns)
             methods.append(method)
         return methods
 

@@ -5,6 +5,7 @@ import torch
 from ..ops.budget import MEMORY
 from ..ops.safe_norm import safe_norm
 from .checks import check_kind, check_like, check_positive, check_shape, check_system
+from .feasible import check_pairs
 from .neighbors import neighbor_list
 from .periodicity import checked_lattices
 from .real_space import Pairs
@@ -54,6 +55,8 @@ def coulomb_potentials(
     systems = torch.zeros(num_atoms, dtype=torch.int64, device=positions.device)
     cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
     lattices = checked_lattices(positions, cells, periodic, systems, slab_gap(accuracy))
+    if lattices.num_periodic[0] > 0:
+        check_pairs(num_atoms, lattices.volumes[0], cutoff)
     if smearing is None:
         volume = lattices.volumes[0] / num_atoms
         smearing = widest_smearing(volume, cutoff, 0.5 * accuracy)

@@ -6,6 +6,7 @@ from typing import Any
 import ase
 import ase.data
 import numpy as np
+import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 from metatomic_ase import MetatomicCalculator
 
@@ -48,7 +49,11 @@ class WrappingCalculator(MetatomicCalculator):
                 f"only; `pbc` is {atoms.pbc.tolist()}"
             )
         wanted = ["energy" if name == "free_energy" else name for name in properties]
-        super().calculate(wrapped(atoms), wanted, system_changes)
+        try:
+            super().calculate(wrapped(atoms), wanted, system_changes)
+        except torch.jit.Error as error:  # the model's own message is its last line
+            message = str(error).strip().splitlines()[-1]
+            raise ValueError(message.removeprefix("builtins.ValueError: ")) from error
         self._check_results()
         self.atoms = atoms.copy()  # what ASE compares with, to know whether atoms moved
         if "energy" in self.results:

@@ -55,6 +55,10 @@ class SphericalHarmonics(torch.nn.Module):
                     coefficients
                 )
                 azimuthal[max_degree + m, component] = 1.0
+        # Means of the powers of z over all directions
+        powers = torch.arange(max_degree + 1, dtype=torch.float64)
+        means = torch.where(powers % 2 == 0, 1 / (powers + 1), 0.0)
+        self.register_buffer("means", means.unsqueeze(1), persistent=False)
         self.register_buffer("polar", polar, persistent=False)
         self.register_buffer("azimuthal", azimuthal, persistent=False)
 
@@ -62,11 +66,12 @@ class SphericalHarmonics(torch.nn.Module):
         """Harmonics of the directions of ``vectors``.
 
         :param vectors: ``[G, W, 3]``
-        :param distances: their lengths ``[G, W]``; a zero vector is taken as it is, its
-            harmonics are finite constants
+        :param distances: their lengths ``[G, W]``; a zero vector has no direction, and
+            gets the mean over all directions: 1 for degree 0, zero for all others
         :return: ``[G, M, W]``
         """
-        safe_distances = torch.where(distances > 0, distances, 1.0)
+        # Whatever is divided by infinity vanishes, with all its derivatives.
+        safe_distances = torch.where(distances > 0, distances, torch.inf)
         x, y, z = [component / safe_distances for component in vectors.unbind(-1)]
         z_powers = [torch.ones_like(z)]
         real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
@@ -76,7 +81,10 @@ class SphericalHarmonics(torch.nn.Module):
             imaginary.append(real[-1] * y + imaginary[-1] * x)
             real.append(next_real)
         imaginary.reverse()
-        polar = self.polar.to(z.dtype).t() @ torch.stack(z_powers, dim=1)
+        has_direction = (distances > 0).unsqueeze(1)
+        means = self.means.to(z.dtype)
+        powers = torch.where(has_direction, torch.stack(z_powers, dim=1), means)
+        polar = self.polar.to(z.dtype).t() @ powers
         azimuth = torch.stack(imaginary[:-1] + real, dim=1)
         return polar * (self.azimuthal.to(z.dtype).t() @ azimuth)
 

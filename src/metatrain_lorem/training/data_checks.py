@@ -1,7 +1,7 @@
 """All structures and labels, looked at once before the training."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -28,11 +28,18 @@ class Inspection:
 
     :param frames: the data sets
     :param targets: the targets; all other fields are extra data
+    :param check: raises a ``ValueError`` for systems that the model cannot treat
     :raises ValueError: for what no model can be trained on, naming frame, key and value
     """
 
-    def __init__(self, frames: list[Frames], targets: Mapping[str, TargetInfo]) -> None:
+    def __init__(
+        self,
+        frames: list[Frames],
+        targets: Mapping[str, TargetInfo],
+        check: Callable[[System], None] = lambda system: None,
+    ) -> None:
         self.targets = targets
+        self.check = check
         self.structures: dict[int, str] = {}  # fingerprint -> name
         self.labelled: list[int] = []  # fingerprints of structures with their labels
         self.sizes: list[tuple[int, str]] = []  # number of atoms and name
@@ -67,6 +74,7 @@ class Inspection:
     def _check_structure(self, system: System, name: str) -> None:
         arrays = [x.numpy() for x in (system.positions, system.cell, system.pbc)]
         check_structure(*arrays)
+        self.check(system)
         pair = closest_pair(*arrays)
         if pair is None:
             return

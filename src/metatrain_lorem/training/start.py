@@ -1,11 +1,13 @@
 """All that is checked before the first step, so that nothing is found out after it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from metatomic.torch import System
 from metatrain.utils.abc import ModelInterface
 
+from ..coulomb.estimate import check_one
 from .batches import AnyDataset
 from .data_checks import Inspection, check_types
 from .frames import name_frames, read_options
@@ -37,12 +39,30 @@ def inspect_data(
     frames = name_frames(train_datasets, "training set", section)
     val_section = options.get("validation_set")
     val_frames = name_frames(val_datasets, "validation set", val_section, section)
-    training, validation = Inspection(frames, targets), Inspection(val_frames, targets)
+    check = _long_range_check(model)
+    training = Inspection(frames, targets, check)
+    validation = Inspection(val_frames, targets, check)
     check_types(training, validation, model.atomic_types)
     training.check_labels(_fitted(model, hypers))
     validation.check_labels([])
     check_batch_sizes(hypers, training)
     return training, validation
+
+
+def _long_range_check(model: ModelInterface) -> Callable[[System], None]:
+    """Refuses cells whose Coulomb sums take too much memory, e.g. for vacuum."""
+    long_range = model.network.long_range
+
+    def check(system: System) -> None:
+        if long_range is not None and bool(system.pbc.any()):
+            columns = long_range.charges.num_columns
+            tensors = system.positions, system.cell, system.pbc
+            try:
+                check_one(long_range.coulomb, *tensors, columns)
+            except ValueError as error:
+                raise ValueError(str(error).removeprefix("system 0 ")) from None
+
+    return check
 
 
 def _fitted(model: ModelInterface, hypers: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,72 @@
+"""SIGKILL at random moments, and the command line under SIGTERM."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.training_tools import ARCHITECTURE, DIMERS
+
+
+SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_training.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed_at_random(kills, tmp_path):
+    """Restarted each time: the weights of an uninterrupted training, bit for bit."""
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), str(kills)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    match = re.search(r"(\d+) kills, same weights", result.stdout)
+    assert match, result.stdout
+    assert int(match.group(1)) >= kills // 2
+
+
+OPTIONS = f"""
+seed: 3
+architecture:
+  name: {ARCHITECTURE}
+  model: {{max_degree: 1, num_features: 4, num_radial: 2, long_range: {{max_degree: 0}}}}
+  training: {{num_epochs: 100000, batch_size: 8, checkpoint_interval: 100000}}
+training_set:
+  systems: {{read_from: {DIMERS}, length_unit: Angstrom}}
+  targets: {{energy: {{key: relative_energy, unit: eV, forces: {{key: forces}}}}}}
+validation_set: 0.2
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_on_the_command_line(tmp_path):
+    """As `scancel` sends it: a checkpoint, an exit status, and a restart from there."""
+    (tmp_path / "options.yaml").write_text(OPTIONS)
+    command = [sys.executable, "-W", "ignore", "-m", "metatrain", "train", "options.yaml"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        end = time.monotonic() + 300
+        while not list(tmp_path.glob("outputs/*/*/model_0.ckpt")):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) == 128 + signal.SIGTERM
+    (latest,) = tmp_path.glob("outputs/*/*/model_latest.ckpt")
+    log = (latest.parent / "train.log").read_text()
+    assert "Not learned, as the data lack it: stress of 'energy' (key 'stress', in" in log
+    assert re.search("stopped by SIGTERM after .* 'outputs/.*/model_latest.ckpt' cont", log)
+    checkpoint = torch.load(latest, weights_only=False)
+
+    epochs = checkpoint["epoch"] + 2
+    options = ["--restart", "auto", "-r", f"architecture.training.num_epochs={epochs}"]
+    subprocess.run([*command, *options], cwd=tmp_path, check=True)
+    final = torch.load(tmp_path / "model.ckpt", weights_only=False)
+    assert (final["epoch"], final["batch"]) == (epochs - 1, 0)
+    (tmp_path / "model.ckpt").unlink()
+
+    command += ["-o", "nodir/model.pt"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "there is no folder 'nodir'. Make it first" in result.stdout + result.stderr
