@@ -24,7 +24,8 @@ def test_two_processes_train_like_one(tmp_path, monkeypatch):
         single = run(name, tmp_path, 4, False, 0)
         first, second = (results[name] for results in ranks)
         assert torch.equal(first["parameters"], second["parameters"]), name
-        assert first["best"] == second["best"]
+        # Sums over the processes may differ in their last bit; the first one writes.
+        assert first["best"] == pytest.approx(second["best"], rel=1e-12)
         assert first["seed"] == second["seed"] == single["seed"]
         scale = float(single["gradients"].abs().max())
         torch.testing.assert_close(
