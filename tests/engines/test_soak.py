@@ -69,9 +69,10 @@ def simulate(model: AtomisticModel, rounds: int) -> tuple[np.ndarray, np.ndarray
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [2, pytest.param(34, marks=pytest.mark.soak)])
-def test_time_and_memory_stay(rounds, model, capsys):
+@pytest.mark.soak
+def test_time_and_memory_stay(model, capsys):
     """10 000 steps are 34 rounds of 15 systems and 20 steps."""
+    rounds = 34
     simulate(model, 1)  # TorchScript compiles, caches fill
     times, memories = simulate(model, rounds)
     quarter = max(rounds // 4, 1)
