@@ -19,7 +19,7 @@ def sweep():
         for repeats, rattle in [(1, 0.3), (2, 0.0), (2, 0.1)]:
             yield supercell(name, repeats, rattle)
     for cell in CELLS:
-        for num_atoms in (2, 10, 50, 200):
+        for num_atoms in (2, 10, 100):
             system = random_system(cell, num_atoms, 1, seed=num_atoms)
             yield system
             yield system._replace(charges=system.charges - system.charges.mean())
@@ -33,7 +33,7 @@ def potentials_and_forces(system, **kwargs):
     return potentials.detach(), torch.autograd.grad(energy, positions)[0]
 
 
-@pytest.mark.parametrize("accuracy", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("accuracy", [1e-3, 1e-7])
 def test_accuracy_is_kept(accuracy):
     worst = 0.0
     for system in sweep():

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 PERIODIC = [(False,) * 3, (True,) * 3, (True, True, False), (False, True, True)]
 quick = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
