@@ -100,7 +100,7 @@ def reciprocal_part(system: System, smearing: float, accuracy: float, method: st
     plan = solver.planner(lattices, PBC[None], zeros, 1)
     spacing = spacing_of(system)
     if method == "mesh":
-        shape = mesh_shape(cell, len(positions), smearing, accuracy)
+        shape = mesh_shape(cell, len(positions), smearing, accuracy, 5e-3)
         steps = torch.linalg.vector_norm(cell, dim=1) / torch.tensor(shape)
         r = spacing / smearing
         expected = r * (1 + 0.5 * r) * float(steps.max() / smearing) ** 11

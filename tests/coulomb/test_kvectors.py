@@ -9,6 +9,7 @@ from helpers.coulomb_cases import CELLS, random_system
 
 from metatrain_lorem.coulomb.kvectors import KBox, KSphere
 from metatrain_lorem.coulomb.periodicity import checked_lattices, some_lattices
+from metatrain_lorem.coulomb.splitting import CompactSplit, GaussianSplit
 
 
 def lattices_of(names):
@@ -43,10 +44,13 @@ def selected(selector, lattices):
     return selector.select(lattices, every)
 
 
-def test_sphere():
+@pytest.mark.parametrize(
+    "split", [GaussianSplit(5.0, 1.3, accuracy=1e-4), CompactSplit(5.0, accuracy=1e-4)]
+)
+def test_sphere(split):
     """Of each k and -k within the sphere one, in batches as for single systems."""
     lattices = lattices_of(CELLS)
-    selector = KSphere(smearing=1.3, accuracy=1e-4)
+    selector = KSphere(split)
     together = selected(selector, lattices)
     for system, radius in enumerate(selector.radii(lattices)):
         reciprocal = 2 * math.pi * torch.linalg.inv(lattices.cells[system]).T
@@ -83,6 +87,6 @@ def test_box(wavelength):
 
 
 def test_errors():
-    assert KSphere(1.25, 1e-5).error(2.0) == 1e-5
+    assert KSphere(CompactSplit(5.0, 1e-5)).error(2.0) == 1e-5
     # lorem-jax's box at its usual smearing
     assert 1e-10 < KBox(1.25, 0.625).error(2.5) < 1e-7

@@ -9,7 +9,6 @@ from .mesh_size import BLOCK, ORDER, num_points
 from .periodicity import checked_lattices
 from .plan import CoulombPlan, EwaldGroup, MeshGroup
 from .solver import CoulombSolver
-from .truncation import real_space_error
 
 
 class Estimate(NamedTuple):
@@ -80,12 +79,12 @@ def estimate(
         return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, memory)
 
     spacing = (volume / num_atoms) ** (1 / 3)
-    real_error = real_space_error(solver.cutoff / solver.smearing, spacing / solver.cutoff)
+    real_error = solver.split.real_space_error(spacing)
     num_neighbors = 4 / 3 * math.pi * solver.cutoff**3 * num_atoms / volume
     pairs = num_atoms * num_neighbors * (num_columns + 4)
     if len(plan.mesh) > 0:
         method, num_k, shape = "mesh", 0, plan.mesh[0].shape
-        error = solver.planner.accuracy
+        error = solver.split.accuracy
         kept = mesh_numbers(plan.mesh[0], num_columns)
     else:
         kvectors = plan.ewald[0].kvectors

@@ -11,7 +11,8 @@ import torch
 
 from .cells import inverse_cells
 from .periodicity import Lattices
-from .truncation import reciprocal_error, reciprocal_radius
+from .splitting import Split
+from .truncation import reciprocal_error
 
 
 class KVectors(NamedTuple):
@@ -68,25 +69,19 @@ class KSelector(torch.nn.Module):
 class KSphere(KSelector):
     """All k-vectors within a sphere, whose radius follows from the wanted accuracy.
 
-    :param smearing: width of the Gaussian charges
-    :param accuracy: relative error, see :mod:`.truncation`
+    :param split: which part of the potentials they sum
     """
 
-    def __init__(self, smearing: float, accuracy: float) -> None:
+    def __init__(self, split: Split) -> None:
         super().__init__()
-        self.smearing = smearing
-        self.accuracy = accuracy
-
-    def extra_repr(self) -> str:
-        """Settings."""
-        return f"smearing={self.smearing:g}, accuracy={self.accuracy:g}"
+        self.split = split
 
     def radii(self, lattices: Lattices) -> list[float]:
         """Radius of the sphere of each system."""
         radii: list[float] = []
         for volume, count in zip(lattices.volumes, lattices.num_atoms):
             spacing = (volume / max(count, 1)) ** (1 / 3)
-            radii.append(reciprocal_radius(spacing, self.smearing, self.accuracy))
+            radii.append(self.split.radius(spacing))
         return radii
 
     def largest(self, lattices: Lattices) -> list[list[int]]:
@@ -118,7 +113,7 @@ class KSphere(KSelector):
     @torch.jit.export
     def error(self, spacing: float) -> float:
         """See :class:`KSelector`."""
-        return self.accuracy
+        return self.split.accuracy
 
 
 class KBox(KSelector):

@@ -11,6 +11,7 @@ from ..ops.rows import count_rows, sum_rows, take_rows
 from .cells import cell_volumes, inverse_cells
 from .mesh_size import BLOCK, ORDER, num_points
 from .splines import BSpline
+from .splitting import Split
 
 
 class MeshSum(torch.nn.Module):
@@ -34,13 +35,13 @@ class MeshSum(torch.nn.Module):
     Blocks of mesh points take the charges of all their atoms in one matrix product, with
     a margin for the width of the splines; then the margins are added to the neighbors.
 
-    :param smearing: width :math:`\sigma` of the Gaussian charges
+    :param split: with the factors :math:`4 \pi \hat w(k) / k^2`
     :param memory: bytes that the working arrays of one step may take
     """
 
-    def __init__(self, smearing: float, memory: int = MEMORY) -> None:
+    def __init__(self, split: Split, memory: int = MEMORY) -> None:
         super().__init__()
-        self.smearing = smearing
+        self.split = split
         self.memory = memory
         # Well below the size from where on each array is made of new pages
         self.page_limit = NEW_PAGES // 2
@@ -50,7 +51,7 @@ class MeshSum(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """Settings."""
-        return f"smearing={self.smearing:g}, order={self.order}, block={self.block}"
+        return f"order={self.order}, block={self.block}"
 
     def forward(
         self,
@@ -172,7 +173,7 @@ class MeshSum(torch.nn.Module):
         :param shape: points of the mesh
         """
         squares = torch.zeros_like(inverse[0, 0])
-        factors = 4 * math.pi * cell_volumes(inverse)
+        factors = cell_volumes(inverse)
         factors = factors * float(shape[0] * shape[1] * shape[2])
         metric = 4 * math.pi**2 * inverse.T @ inverse
         waves: list[torch.Tensor] = []
@@ -193,7 +194,7 @@ class MeshSum(torch.nn.Module):
         is_zero = torch.zeros_like(squares, dtype=torch.bool)
         is_zero[0, 0, 0] = True
         squares = torch.where(is_zero, 1.0, squares)
-        kernel = torch.exp(-0.5 * self.smearing**2 * squares) / squares * factors
+        kernel = self.split.waves(squares) * factors
         return torch.where(is_zero, 0.0, kernel)
 
 

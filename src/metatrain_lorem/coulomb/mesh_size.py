@@ -16,30 +16,42 @@ def mesh_shape(
     num_atoms: int,
     smearing: float,
     accuracy: float,
-    order: int = ORDER,
+    error: float,
     block: int = BLOCK,
 ) -> list[int]:
-    r"""Points of the mesh along each lattice vector, in whole blocks.
+    """Points of the mesh along each lattice vector, in whole blocks.
+
+    :param cell: ``[3, 3]``
+    :param error: and others: see :func:`mesh_spacing`
+    """
+    distance = (float(cell_volumes(cell)) / num_atoms) ** (1 / 3)
+    spacing = mesh_spacing(distance, smearing, accuracy, error)
+    lengths: list[float] = torch.linalg.vector_norm(cell, dim=1).tolist()
+    blocks = [math.ceil(length / spacing / block) for length in lengths]
+    return [block * fast_size(count) for count in blocks]
+
+
+def mesh_spacing(
+    distance: float, smearing: float, accuracy: float, error: float, order: int = ORDER
+) -> float:
+    r"""Largest distance between points of a mesh that has the wanted accuracy.
 
     The relative error of the forces, measured on random positions, is below
 
     .. math::
 
-        5 \cdot 10^{-3} \, r (1 + r / 2) \, (h / \sigma)^{11}
+        a \, r (1 + r / 2) \, (h / \sigma)^{11}
 
     with the spacing :math:`h` of mesh points and :math:`r = d / \sigma` as in
-    :mod:`.truncation` (``benchmarks/fit_accuracy.py``: by a factor of three); that of the
-    potentials is smaller.
+    :mod:`.truncation`; that of the potentials is smaller.
 
-    :param cell: ``[3, 3]``
+    :param distance: between atoms, :math:`d`
+    :param smearing: :math:`\sigma`, see :class:`.Split`
     :param accuracy: relative error, see :mod:`.truncation`
+    :param error: the factor :math:`a`
     """
-    r = (float(cell_volumes(cell)) / num_atoms) ** (1 / 3) / smearing
-    error = 5e-3 * r * (1 + 0.5 * r)
-    spacing = smearing * (accuracy / error) ** (1 / (order + 1))
-    lengths: list[float] = torch.linalg.vector_norm(cell, dim=1).tolist()
-    blocks = [math.ceil(length / spacing / block) for length in lengths]
-    return [block * fast_size(count) for count in blocks]
+    r = distance / smearing
+    return smearing * (accuracy / (error * r * (1 + 0.5 * r))) ** (1 / (order + 1))
 
 
 def num_points(shape: list[int], order: int = ORDER, block: int = BLOCK) -> int:

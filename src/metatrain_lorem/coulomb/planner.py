@@ -1,10 +1,12 @@
 """How each system is summed, and which ones are summed together."""
 
+import math
+
 import torch
 
 from .feasible import check_ewald, check_mesh
 from .kvectors import KBox, KSphere, KVectors, lattice_lengths
-from .mesh_size import mesh_shape, num_points
+from .mesh_size import BLOCK, ORDER, mesh_shape, mesh_spacing, num_points
 from .periodicity import Lattices, some_lattices
 from .plan import (
     CoulombPlan,
@@ -14,29 +16,27 @@ from .plan import (
     places,
     similar_systems,
 )
+from .splitting import Split
 
 
 class Planner(torch.nn.Module):
     """Makes a :class:`.CoulombPlan` of what is known of the systems.
 
-    :param smearing: width of the Gaussian charges
-    :param accuracy: of sums on a mesh, see :mod:`.truncation`
+    :param split: which part of the potentials is summed
     :param kvectors: those of Ewald sums
     :param method: of periodic systems, ``ewald``, ``mesh`` or ``auto``
     """
 
-    def __init__(
-        self, smearing: float, accuracy: float, kvectors: KSphere | KBox, method: str
-    ) -> None:
+    def __init__(self, split: Split, kvectors: KSphere | KBox, method: str) -> None:
         super().__init__()
-        self.smearing = smearing
-        self.accuracy = accuracy
+        self.split = split
         self.kvectors = kvectors
         self.method = method
+        self.mesh_work = mesh_work(split)
 
     def extra_repr(self) -> str:
         """Settings."""
-        return f"method={self.method}, accuracy={self.accuracy:g}"
+        return f"method={self.method}"
 
     def forward(
         self,
@@ -100,15 +100,9 @@ class Planner(torch.nn.Module):
             elif lattices.num_periodic[system] == 0:
                 method = "open"
             elif method == "auto":
-                num_k = 1
-                for size in box_sizes(largest[system]):
-                    num_k *= size
-                method = "ewald"
-                # Small boxes need no closer look.
-                if count * num_k > 10_000_000:
-                    points = num_points(self.mesh_of(system, lattices))
-                    if mesh_is_faster(count * num_k, points, num_columns):
-                        method = "mesh"
+                # The time of Ewald sums has a part that does not grow with the columns.
+                use_mesh = count * (2.6 + num_columns) > self.mesh_work * num_columns
+                method = "mesh" if use_mesh else "ewald"
             if method == "ewald":
                 of_system = largest[system]
                 check_ewald(system, count, lengths[system], of_system, num_columns)
@@ -121,7 +115,8 @@ class Planner(torch.nn.Module):
     def mesh_of(self, system: int, lattices: Lattices) -> list[int]:
         """Points along each lattice vector, see :func:`.mesh_shape`."""
         cell, count = lattices.cells[system], lattices.num_atoms[system]
-        return mesh_shape(cell, count, self.smearing, self.accuracy)
+        smearing, accuracy = self.split.smearing, self.split.accuracy
+        return mesh_shape(cell, count, smearing, accuracy, self.split.mesh_error)
 
     def kvectors_of(
         self,
@@ -148,19 +143,20 @@ def box_sizes(largest: list[int]) -> list[int]:
     return [largest[0] + 1, 2 * largest[1] + 1, 2 * largest[2] + 1]
 
 
-def mesh_is_faster(waves: int, points: int, num_columns: int) -> bool:
-    """Whether a mesh takes less time than an Ewald sum.
+def mesh_work(split: Split) -> float:
+    r"""Time on a mesh, for each column of charges, over that of an Ewald sum of one atom.
 
-    The time of Ewald sums is that of matrix products of all atoms and k-vectors, of
-    which a part does not grow with the columns of charges; the time on a mesh is
-    that of moving blocks of the mesh through the memory, for each column.
-
-    :param waves: number of atoms times that of k-vectors in their box
-    :param points: see :func:`.num_points`
-    :param num_columns: columns of charges
+    Ewald sums take matrix products of atoms and all k-vectors in a box, of which there are
+    :math:`V K^3 / 2 \pi^3` up to a length of ``K``. A mesh moves blocks of its :math:`V /
+    h^3` points, with their margins, through the memory. The volume drops out, so that the
+    choice of a method does not change while a cell does.
     """
+    distance = 0.5 * split.cutoff
+    step = mesh_spacing(distance, split.smearing, split.accuracy, split.mesh_error)
+    waves = (split.radius(distance) / math.pi) ** 3 / 2
+    points = 1.5 * ((BLOCK + ORDER - 1) / (BLOCK * step)) ** 3  # in whole blocks
     # Fitted to measured times by `benchmarks/fit_methods.py`
-    return waves * (2.6 + num_columns) > 155 * points * num_columns
+    return 155 * points / waves
 
 
 def of_method(wanted: str, methods: list[str]) -> list[int]:

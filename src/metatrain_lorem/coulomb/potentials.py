@@ -11,7 +11,6 @@ from .periodicity import checked_lattices
 from .real_space import Pairs
 from .slab import slab_gap
 from .solver import CoulombSolver
-from .truncation import widest_smearing
 
 
 def coulomb_potentials(
@@ -36,10 +35,10 @@ def coulomb_potentials(
     :param cell: lattice vectors as rows, ``[3, 3]``; rows of open directions are ignored
     :param pbc: periodic directions, ``[3]`` booleans
     :param cutoff: radius of the real-space sum, in the unit of ``positions``
-    :param smearing: width of the Gaussian charges; by default the widest one at which
-        the real-space sum takes half of ``accuracy``
-    :param accuracy: as defined in :mod:`.truncation`; of both sums if ``smearing`` is not
-        given, otherwise of the reciprocal one
+    :param smearing: width of Gaussian charges, by default none, see
+        :class:`.CoulombSolver`
+    :param accuracy: as defined in :mod:`.truncation`; of the whole sum if ``smearing`` is
+        not given, otherwise of the reciprocal part
     :param memory: bytes that the working arrays of one step may take
     :param method: ``ewald``, ``mesh`` or ``auto``, see :class:`.CoulombSolver`
     :return: potentials with the factor 1/2, ``[N, C]``; the energy is ``(q * v).sum()``
@@ -57,9 +56,6 @@ def coulomb_potentials(
     lattices = checked_lattices(positions, cells, periodic, systems, slab_gap(accuracy))
     if lattices.num_periodic[0] > 0:
         check_pairs(num_atoms, lattices.volumes[0], cutoff)
-    if smearing is None:
-        volume = lattices.volumes[0] / num_atoms
-        smearing = widest_smearing(volume, cutoff, 0.5 * accuracy)
     solver = CoulombSolver(cutoff, smearing, accuracy, memory, method)
     plan = solver.planner(lattices, periodic, systems, charges.shape[1])
     pairs = find_pairs(positions, cell, pbc, cutoff)

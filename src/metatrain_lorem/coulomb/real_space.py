@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 
 from ..ops.rows import sum_rows, take_rows
-from .open_systems import not_too_close
 
 
 class Pairs(NamedTuple):
@@ -21,18 +20,13 @@ class Pairs(NamedTuple):
     distances: torch.Tensor  # [G, W] with periodic images
 
 
-def within_cutoff(
-    charges: torch.Tensor, pairs: Pairs, cutoff: float, smearing: float
-) -> torch.Tensor:
-    r"""Sums of :math:`q_j \, \mathrm{erfc}(r_{ij} / \sqrt2 \sigma) / r_{ij}`.
+def sum_pairs(charges: torch.Tensor, pairs: Pairs, kernel: torch.Tensor) -> torch.Tensor:
+    """Sums of charges times a kernel over all pairs of an atom.
 
     :param charges: ``[N, C]``
+    :param kernel: of each pair, ``[G, W]``
     :return: ``[N, C]``
     """
-    used = pairs.distances < cutoff
-    distances = not_too_close(pairs.distances)
-    kernel = torch.erfc(distances / (math.sqrt(2.0) * smearing)) / distances
-    kernel = kernel * used
     num_atoms = charges.shape[0]
     if num_atoms * num_atoms <= 4 * kernel.numel():
         # Many pairs of few atoms: add up their kernels before charges come in.
@@ -45,15 +39,21 @@ def within_cutoff(
 
 
 def self_and_background(
-    charges: torch.Tensor, systems: torch.Tensor, volumes: torch.Tensor, smearing: float
+    charges: torch.Tensor,
+    systems: torch.Tensor,
+    volumes: torch.Tensor,
+    smearing: float,
+    self_potential: float,
 ) -> torch.Tensor:
-    """Take out the smeared charge itself, and the mean of the smeared part.
+    """Take out the smeared charge itself, and the mean of the kernel of pairs.
 
     :param charges: ``[N, C]``
     :param systems: index of the system of each atom, ``[N]``
     :param volumes: ``[S]``
+    :param smearing: see :class:`.Split`
+    :param self_potential: see :class:`.Split`
     :return: ``[N, C]``
     """
     totals = sum_rows(charges, systems, volumes.shape[0])
     background = 2 * math.pi * smearing**2 * totals / volumes.unsqueeze(1)
-    return -math.sqrt(2 / math.pi) / smearing * charges - take_rows(background, systems)
+    return -self_potential * charges - take_rows(background, systems)

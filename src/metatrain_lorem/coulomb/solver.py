@@ -9,12 +9,13 @@ from .checks import check_inputs, check_positive, check_smearing
 from .kspace import ReciprocalSum
 from .kvectors import KBox, KSphere
 from .mesh import MeshSum
-from .open_systems import open_potentials
+from .open_systems import not_too_close, open_potentials
 from .periodicity import Lattices, checked_lattices, closed_cells
 from .plan import Batch, CoulombPlan
 from .planner import Planner
-from .real_space import Pairs, self_and_background, within_cutoff
+from .real_space import Pairs, self_and_background, sum_pairs
 from .slab import slab_correction, slab_gap
+from .splitting import CompactSplit, GaussianSplit
 
 
 class CoulombSolver(torch.nn.Module):
@@ -35,9 +36,10 @@ class CoulombSolver(torch.nn.Module):
 
     :param cutoff: radius of the real-space sum; the pairs of a periodic system must
         include all those within it
-    :param smearing: width :math:`\sigma` of the Gaussian charges that split the sum. The
-        real-space sum neglects a relative :math:`\mathrm{erfc}(r_c / \sqrt2 \sigma)`,
-        6e-5 at the usual ``cutoff / 4``
+    :param smearing: width :math:`\sigma` of Gaussian charges that split the sum, of which
+        the real-space part then neglects a relative :math:`\mathrm{erfc}(r_c / \sqrt2
+        \sigma)`. By default, charges are smeared such that nothing is neglected, and
+        nothing jumps where pairs cross the cutoff (:class:`.CompactSplit`)
     :param accuracy: of the reciprocal part, as defined in :mod:`.truncation`
     :param memory: bytes that the working arrays of one step may take
     :param method: how periodic systems are summed: ``ewald`` (:mod:`.kspace`), ``mesh``
@@ -52,7 +54,7 @@ class CoulombSolver(torch.nn.Module):
     def __init__(
         self,
         cutoff: float,
-        smearing: float,
+        smearing: float | None = None,
         accuracy: float = 1e-6,
         memory: int = MEMORY,
         method: str = "auto",
@@ -62,28 +64,29 @@ class CoulombSolver(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_positive("cutoff", cutoff)
-        check_smearing(smearing, cutoff)
         check_positive("accuracy", accuracy, 1.0)
         check_positive("memory", memory)
         if method not in ["auto", "ewald", "mesh"]:
             raise ValueError(f"`method` must be 'auto', 'ewald' or 'mesh', got '{method}'")
         self.cutoff = float(cutoff)
-        self.smearing = float(smearing)
+        if smearing is None:
+            self.split = CompactSplit(self.cutoff, accuracy)
+        else:
+            check_smearing(smearing, cutoff)
+            self.split = GaussianSplit(self.cutoff, float(smearing), accuracy)
         self.memory = memory
         self.vacuum = slab_gap(accuracy) if vacuum is None else float(vacuum)
         check_positive("vacuum", self.vacuum)
         if kvectors is None:
-            kvectors = KSphere(smearing, accuracy)
-        self.planner = Planner(smearing, accuracy, kvectors, method)
-        self.reciprocal = ReciprocalSum(smearing, memory)
-        self.mesh = MeshSum(smearing, memory)
+            kvectors = KSphere(self.split)
+        self.planner = Planner(self.split, kvectors, method)
+        self.reciprocal = ReciprocalSum(self.split, memory)
+        self.mesh = MeshSum(self.split, memory)
 
     def extra_repr(self) -> str:
         """Settings."""
-        return (
-            f"cutoff={self.cutoff:g}, smearing={self.smearing:g}, "
-            f"vacuum={self.vacuum:g}, memory={self.memory / 2**20:g} MiB"
-        )
+        memory = f"{self.memory / 2**20:g} MiB"
+        return f"cutoff={self.cutoff:g}, vacuum={self.vacuum:g}, memory={memory}"
 
     def forward(
         self,
@@ -151,8 +154,13 @@ class CoulombSolver(torch.nn.Module):
         potentials = self.beyond_cutoff(positions, charges, cells, plan)
         if max(num_periodic) > 0:
             volumes = cell_volumes(cells)
-            others = within_cutoff(charges, pairs, self.cutoff, self.smearing)
-            others = others + self_and_background(charges, systems, volumes, self.smearing)
+            kernel = self.split.pairs(not_too_close(pairs.distances))
+            others = sum_pairs(charges, pairs, kernel)
+            others = others + self_and_background(
+                *(charges, systems, volumes),
+                self.split.smearing,
+                self.split.self_potential,
+            )
             if 2 in num_periodic:
                 others = others + slab_correction(
                     positions, charges, cells, pbc, systems, volumes

@@ -14,15 +14,18 @@ cutoff and smearing (:func:`real_space_error`), nor of slabs beyond
 so that their own relative error is larger.)
 
 Estimates of errors follow Kolafa and Perram, Molecular Simulation 9, 351 (1992):
-positions of neglected terms are uncorrelated. The factor ``safety`` makes up for crystals,
-where they are not: the largest measured error is 3.6 times the estimate of the reciprocal
-part, and 1.7 times that of the real-space part (``benchmarks/fit_accuracy.py``).
+positions of neglected terms are uncorrelated. The factor :data:`SAFETY` makes up for
+crystals, where they are not: the largest measured error is 3.6 times the estimate of the
+reciprocal part, and 1.7 times that of the real-space part (``benchmarks/fit_accuracy.py``).
 """
 
 import math
 
 
-def reciprocal_error(x: float, spacing: float, safety: float = 4.0) -> float:
+SAFETY = 4.0
+
+
+def reciprocal_error(x: float, spacing: float, safety: float = SAFETY) -> float:
     r"""Estimated relative error of a sum over :math:`k < x / \sigma`.
 
     With :math:`r = d / \sigma`, the larger one of
@@ -43,7 +46,7 @@ def reciprocal_error(x: float, spacing: float, safety: float = 4.0) -> float:
     return safety * max(potentials, forces) * math.exp(-0.5 * x * x)
 
 
-def real_space_error(y: float, spacing: float, safety: float = 4.0) -> float:
+def real_space_error(y: float, spacing: float, safety: float = SAFETY) -> float:
     r"""Estimated relative error of a real-space sum over :math:`r < r_c = y \sigma`.
 
     With :math:`s = d / r_c`, the larger one of
