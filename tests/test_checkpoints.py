@@ -16,13 +16,14 @@ from helpers.lorem_models import (
     make_model,
     predict,
 )
-from helpers.systems import make_structure, molecule
+from helpers.systems import crystal, make_structure, molecule
 from metatomic.torch import (
     ModelMetadata,
 )
 from metatrain.utils.io import model_from_checkpoint
 
 from metatrain_lorem import checkpoints
+from metatrain_lorem.coulomb import CoulombSolver
 from metatrain_lorem.model import LOREM
 from metatrain_lorem.trainer import Trainer
 
@@ -90,6 +91,7 @@ ENERGIES = {
     "model-v2_trainer-v1": -200.49840020358567,
     "model-v3_trainer-v1": -210.88353575942324,
     "model-v3_trainer-v2": -205.2902430031393,
+    "model-v4_trainer-v2": -205.1392123098351,
 }
 
 
@@ -103,6 +105,24 @@ def test_old_checkpoints_keep_their_energies(name):
     structure = make_structure([8, 1, 1, 6], torch.cat([water, carbon.double()]))
     energy = float(energies_of(model, structure))
     assert energy == pytest.approx(ENERGIES[name], rel=1e-10)
+
+
+@pytest.mark.parametrize("accuracy", [1e-5, "reference"])
+@pytest.mark.parametrize("smearing", [None, 0.9])
+def test_cutoffs_of_earlier_versions(smearing, accuracy):
+    """Radial functions and Gaussian charges remain, so that crystals keep their energies."""
+    long_range = {"max_degree": 1, "smearing": smearing, "accuracy": accuracy}
+    model = fit(make_model(long_range=long_range, radial_functions="paper"))
+    solver = CoulombSolver(4.0, 0.9 if smearing else 1.0, accuracy=1e-5)
+    if accuracy == 1e-5:
+        model.network.long_range.coulomb = solver
+    checkpoint = model.get_checkpoint()
+    checkpoint["model_ckpt_version"] = 3
+    del checkpoint["model_data"]["model_hypers"]["radial_functions"]
+    loaded = LOREM.load_checkpoint(LOREM.upgrade_checkpoint(checkpoint), "export")
+    structure = crystal()
+    expected, energy = (energies_of(m.double().eval(), structure) for m in (model, loaded))
+    torch.testing.assert_close(energy, expected, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("cls", [LOREM, Trainer])

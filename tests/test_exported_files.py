@@ -20,7 +20,7 @@ def exported(tmp_path_factory):
 def test_attributes(exported):
     module = read_exported(exported).module
     coulomb = module.network.long_range.coulomb
-    assert (coulomb.cutoff, coulomb.smearing) == (4.0, 1.0)
+    assert (coulomb.cutoff, coulomb.split.accuracy) == (4.0, 1e-6)
     assert module.network.long_range.charges.num_columns == 10
     assert not has_extensions(exported)
 

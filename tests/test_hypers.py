@@ -164,7 +164,7 @@ def test_options_reach_the_network():
     assert len(model.network.messages) == 1
     coulomb = model.network.long_range.coulomb
     assert coulomb.cutoff == 3.5
-    assert coulomb.smearing == 0.8
+    assert coulomb.split.smearing == 0.8
     nodes = model.network(make_graph([molecule()], 3.5))
     assert nodes.charges.shape[1] == 1 + 4
     default = make_model(long_range={"accuracy": 1e-2})

@@ -60,7 +60,7 @@ def test_print():
         ("SphericalHarmonics", "max_degree=3"),
         ("DegreeLinear", "channels=4 -> 8"),
         ("TensorProduct", "max_degrees=3 x 3 -> 3, num_channels=4"),
-        ("KSphere", "smearing=1, accuracy=1e-06"),
+        ("CompactSplit", "accuracy=1e-06"),
     ]:
         assert any(f"{part}(" in line and setting in line for line in lines), part
 

@@ -1,7 +1,7 @@
-"""Invariants of spherical features: errors, extrapolation and rounding, form by form.
+"""Invariants and radial functions: errors, extrapolation and rounding, form by form.
 
     python norms.py prepare FOLDER [--cumulene F --dipeptides F]
-    python norms.py run FOLDER --norms smooth paper --seeds 0 1 2
+    python norms.py run FOLDER --norms smooth paper --radial smooth --seeds 0 1 2
     python norms.py table FOLDER
 
 `prepare` writes the data: ionic crystals with a potential given below, the dimers of the
@@ -13,6 +13,7 @@ A seed sets initial weights and order of the structures.
 
 import argparse
 import copy
+import itertools
 import json
 import logging
 import math
@@ -156,12 +157,14 @@ def write(path: Path, frames: list[Atoms]) -> None:
 # Training
 
 
-def train(folder: Path, name: str, norms: str, seed: int, epochs: int | None) -> Any:
+def train(
+    folder: Path, name: str, norms: str, radial: str, seed: int, epochs: int | None
+) -> Any:
     """A trained model and the errors of the validation set after each epoch."""
     batch_size, num_epochs, degree = SETS[name]
     hypers = copy.deepcopy(get_default_hypers(NAME))
     hypers["model"] |= {"max_degree": 3, "num_features": 64, "num_radial": 16}
-    hypers["model"]["norms"] = norms
+    hypers["model"] |= {"norms": norms, "radial_functions": radial}
     hypers["model"]["long_range"]["max_degree"] = degree
     loss = init_with_defaults(LossSpecification)
     gradients = {"positions": init_with_defaults(LossSpecification)}
@@ -313,11 +316,14 @@ def rock_salt(model: Any) -> dict[str, Any]:
     return {"force": float(abs(forces).max()), "scan": scan(model, atoms, 0)}
 
 
-def run(folder: Path, name: str, norms: str, seed: int, epochs: int | None) -> Any:
+def run(
+    folder: Path, name: str, norms: str, radial: str, seed: int, epochs: int | None
+) -> Any:
     start = time.process_time()
-    model, curve = train(folder, name, norms, seed, epochs)
+    model, curve = train(folder, name, norms, radial, seed, epochs)
     seconds = time.process_time() - start
-    result = {"set": name, "norms": norms, "seed": seed, "CPU s": seconds}
+    result = {"set": name, "norms": norms, "radial": radial, "seed": seed}
+    result["CPU s"] = seconds
     result["parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
     half = curve[max(len(curve) // 2 - 1, 0)]
     result["half"] = {key: 1000 * value for key, value in half.items() if "RMSE" in key}
@@ -334,16 +340,21 @@ def run(folder: Path, name: str, norms: str, seed: int, epochs: int | None) -> A
 
 def table(results: list[Any]) -> None:
     """Mean, and lowest to highest value, over the seeds."""
-    keys = sorted({(result["set"], result["norms"]) for result in results})
-    print("| set | norms | seeds | energy | forces | float32 max |\n" + "|---" * 6 + "|")
+    keys = sorted({_form(result) for result in results})
+    print("| set | norms | radial functions | seeds | energy | forces | float32 max |")
+    print("|---" * 7 + "|")
     for key in keys:
-        rows = [r["test"] for r in results if (r["set"], r["norms"]) == key]
+        rows = [result["test"] for result in results if _form(result) == key]
         cells = [*key, str(len(rows))]
         for column in ("energy", "forces", "float32 max"):
             values = [row[column] for row in rows]
             text = f"{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
             cells.append(text)
         print("| " + " | ".join(cells) + " |")
+
+
+def _form(result: dict[str, Any]) -> tuple[str, str, str]:
+    return result["set"], result["norms"], result["radial"]
 
 
 def main() -> None:
@@ -354,6 +365,7 @@ def main() -> None:
     parser.add_argument("--dipeptides", type=Path)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--norms", nargs="+", default=["smooth", "paper"])
+    parser.add_argument("--radial", nargs="+", default=["smooth"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     arguments = parser.parse_args()
@@ -368,16 +380,17 @@ def main() -> None:
     if arguments.task == "table":
         table(results)
         return
-    done = {(result["set"], result["norms"], result["seed"]) for result in results}
-    for seed in arguments.seeds:
-        for name in arguments.sets:
-            available = (arguments.folder / f"{name}_train.xyz").exists()
-            for norms in arguments.norms:
-                if not available or (name, norms, seed) in done:
-                    continue
-                result = run(arguments.folder, name, norms, seed, arguments.epochs)
-                with path.open("a") as file:
-                    file.write(json.dumps(result) + "\n")
+    done = {(*_form(result), result["seed"]) for result in results}
+    forms = itertools.product(
+        arguments.seeds, arguments.sets, arguments.norms, arguments.radial
+    )
+    for seed, name, norms, radial in forms:
+        available = (arguments.folder / f"{name}_train.xyz").exists()
+        if not available or (name, norms, radial, seed) in done:
+            continue
+        result = run(arguments.folder, name, norms, radial, seed, arguments.epochs)
+        with path.open("a") as file:
+            file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,15 @@ def model_update_v2_v3(checkpoint: dict[str, Any]) -> None:
     hypers["norms"] = "signed" if hypers.pop("smooth_norms") else "paper"
 
 
+def model_update_v3_v4(checkpoint: dict[str, Any]) -> None:
+    """Cutoffs are smooth by default, in the Coulomb sums by charges of finite extent."""
+    hypers = checkpoint["model_data"]["model_hypers"]
+    hypers["radial_functions"] = "paper"
+    long_range = hypers["long_range"]
+    if long_range["smearing"] is None and long_range["accuracy"] != "reference":
+        long_range["smearing"] = hypers["cutoff"] / 4
+
+
 def trainer_update_v1_v2(checkpoint: dict[str, Any]) -> None:
     """Steps of an epoch that is not complete, and a record of the data, are new."""
     checkpoint.update(batch=0, record=None)
@@ -30,7 +39,7 @@ def trainer_update_v1_v2(checkpoint: dict[str, Any]) -> None:
 
 # From version 1 to 2, from 2 to 3, ...
 UPDATES: dict[str, list[Callable[[dict[str, Any]], None]]] = {
-    "model_ckpt_version": [model_update_v1_v2, model_update_v2_v3],
+    "model_ckpt_version": [model_update_v1_v2, model_update_v2_v3, model_update_v3_v4],
     "trainer_ckpt_version": [trainer_update_v1_v2],
 }
 

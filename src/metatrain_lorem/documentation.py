@@ -50,15 +50,16 @@ class LongRangeHypers(TypedDict):
     """Highest degree of the charges, at most the model's ``max_degree``. Degree 0 has
     scalar charges only, the invariant baseline of the paper. (:math:`L_\\mathrm{LR}`)"""
     smearing: float | None = None
-    """Width of the Gaussian charges that split the Ewald sum, in the length unit of the
-    data set. By default a quarter of the cutoff. A smaller value reduces the error of the
-    real-space sum (6e-5 by default, 6e-7 for a fifth of the cutoff) and needs more
-    k-vectors. (:math:`\\sigma`)"""
+    """Width of Gaussian charges that split the Ewald sum as in the paper, in the length
+    unit of the data set. Their real-space sum neglects what is beyond the cutoff, which
+    makes a step in the energy when a pair crosses it: a relative 6e-5 for a quarter of the
+    cutoff, the paper's choice, 6e-7 for a fifth. By default, charges are smeared such that
+    both sums end smoothly and without this error. (:math:`\\sigma`)"""
     accuracy: float | Literal["reference"] = 1e-6
-    """Largest error of the reciprocal-space sum, root mean square, of potentials and of
-    forces, in the units of ``metatrain_lorem.coulomb.truncation``; that of the real-space
-    sum follows from ``smearing``. ``reference`` takes the k-vectors and the slab vacuum
-    of the ``lorem-jax`` code, and the rounding of its radial functions."""
+    """Largest error of the Coulomb sums, root mean square, of potentials and of forces, in
+    the units of ``metatrain_lorem.coulomb.truncation``; with ``smearing``, of their
+    reciprocal part. ``reference`` takes the Gaussian charges, the k-vectors and the slab
+    vacuum of the ``lorem-jax`` code, and the rounding of its radial functions."""
 
 
 class ModelHypers(TypedDict):
@@ -75,6 +76,10 @@ class ModelHypers(TypedDict):
     """Number of spherical features of each degree. (:math:`c`)"""
     num_radial: int = 32
     """Number of radial functions. (:math:`K`)"""
+    radial_functions: Literal["smooth", "paper"] = "smooth"
+    """How they fall to zero at the cutoff. With those of the ``paper``, forces have a kink
+    where a pair crosses it; with ``smooth`` ones, second derivatives of forces are
+    continuous."""
     num_species_features: int = 8
     """Length of the vector that describes a species."""
     num_message_passing: int = 0

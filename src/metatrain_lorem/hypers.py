@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from metatrain.utils.data import DatasetInfo
 
 from .coulomb import CoulombSolver
+from .coulomb.windows import SMALLEST_ERROR
 from .documentation import LongRangeHypers, ModelHypers
 from .network.reference import jax_binomial_errors, jax_solver
 
@@ -79,7 +80,7 @@ def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dic
     arguments = {key: value for key, value in hypers.items() if key not in others}
     cutoff = arguments["cutoff"] = float(hypers["cutoff"])
     smearing, accuracy = long_range["smearing"], long_range["accuracy"]
-    smearing = cutoff / 4 if smearing is None else float(smearing)
+    smearing = None if smearing is None else float(smearing)
     if accuracy == "reference":
         arguments["solver"] = jax_solver(cutoff, smearing)
         arguments["binomial_errors"] = jax_binomial_errors(hypers["num_radial"])
@@ -117,10 +118,10 @@ def check_hypers(hypers: Mapping[str, Any]) -> None:
         "must be between 0 and 1, or 'reference'",
     )
     _check(
-        accuracy == "reference" or accuracy >= 1e-14,
+        accuracy == "reference" or accuracy >= SMALLEST_ERROR,
         "long_range.accuracy",
         accuracy,
-        "float64 holds no more than 1e-14",
+        f"float64 holds no more than {SMALLEST_ERROR}",
     )
     smearing, cutoff = long_range["smearing"], hypers["cutoff"]
     _check(

@@ -11,7 +11,8 @@ from helpers.coulomb_cases import (
     supercell,
 )
 
-from metatrain_lorem.coulomb import coulomb_potentials
+from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
+from metatrain_lorem.coulomb.estimate import plan_of_one
 
 
 def sweep():
@@ -81,17 +82,76 @@ def test_step_of_a_pair_at_the_cutoff(factor, bound):
     assert 0.25 * bound < float(step.abs()) < 0.51 * bound
 
 
-def test_scan_of_volumes_is_smooth():
-    """K-vectors that enter or leave the sphere make no step above the accuracy."""
-    system = supercell("NaCl cubic", 2, 0.1)
-    energies, units = [], []
-    for scale in torch.linspace(0.98, 1.02, 81, dtype=torch.float64) ** (1 / 3):
-        scaled = system._replace(
-            positions=scale * system.positions, cell=scale * system.cell
-        )
-        # A smearing at which pairs that cross the cutoff do not matter
-        results = coulomb_potentials(*scaled, cutoff=CUTOFF, smearing=0.6)
-        energies.append((results * system.charges).sum() / len(system.positions))
-        units.append(1 / (2 * 2.6 * scale))
-    kinks = torch.stack(energies).diff(n=4).abs().max()
-    assert float(kinks) < 16 * 1e-6 * float(units[0])
+def energy_forces_virial(system, deformation, **kwargs):
+    """Of a strained system, per atom, for charges of one electron and lengths in A: eV."""
+    strain = deformation.clone().requires_grad_()
+    positions = (system.positions @ deformation).requires_grad_()
+    shift = torch.linalg.solve(deformation, strain)  # the identity
+    potentials = coulomb_potentials(
+        *(positions @ shift, system.charges, system.cell @ strain, system.pbc),
+        cutoff=CUTOFF,
+        **kwargs,
+    )
+    energy = 14.4 * (potentials * system.charges).sum()
+    gradients = torch.autograd.grad(energy, (positions, strain))
+    return torch.cat([energy[None], *(g.flatten() for g in gradients)]).detach()
+
+
+IDENTITY = torch.eye(3, dtype=torch.float64)
+SHEAR = torch.tensor([[0.0, 1, 0], [0, 0, 0.4], [0, 0, 0]], dtype=torch.float64)
+
+
+def deformations(kind):
+    scale = torch.linspace(0, 1, 400, dtype=torch.float64)
+    if kind == "volume":
+        return [(0.96 + 0.08 * s) ** (1 / 3) * IDENTITY for s in scale]
+    return [IDENTITY + 0.1 * s * SHEAR for s in scale]
+
+
+def crystal(method):
+    """Rattled rock salt; for a mesh, just below the size where it needs more points."""
+    if method == "ewald":
+        return supercell("NaCl cubic", 2, 0.1)
+    system = supercell("NaCl cubic", 3, 0.1)
+    return system._replace(positions=1.048 * system.positions, cell=1.048 * system.cell)
+
+
+@pytest.mark.parametrize("method", ["ewald", "mesh"])
+@pytest.mark.parametrize("kind", ["volume", "shear"])
+def test_no_steps_as_the_cell_changes(kind, method):
+    """K-vectors come and go, meshes grow, pairs cross the cutoff: nothing is to be seen.
+
+    A step of a quantity makes a fourth difference of three times its size. Forces in eV/A.
+    """
+    system = crystal(method)
+    deformed = deformations(kind)[:: 8 if method == "mesh" else 1]
+    results = [energy_forces_virial(system, d, method=method) for d in deformed]
+    differences = torch.stack(results).diff(n=4, dim=0).abs().amax(0) / 3
+    num_atoms = len(system.positions)
+    assert float(differences[0]) / num_atoms < 1e-9
+    assert float(differences[1:-9].max()) < (3e-7 if method == "mesh" else 1e-10)
+    assert float(differences[-9:].max()) / num_atoms < (1e-8 if method == "mesh" else 1e-10)
+
+
+@pytest.mark.parametrize("kind", ["volume", "shear"])
+def test_cell_changes_meet_what_may_step(kind):
+    """K-vectors and points of the mesh in the scans above; Gaussian charges do step."""
+    for method in ("ewald", "mesh"):
+        system, solver = crystal(method), CoulombSolver(CUTOFF, method=method)
+        sizes = set()
+        for deformation in deformations(kind)[::57]:
+            positions, cell = system.positions @ deformation, system.cell @ deformation
+            plan = plan_of_one(solver, positions, cell, system.pbc, 1)
+            if method == "mesh":
+                sizes.add(tuple(plan.mesh[0].shape))
+            else:
+                kvectors = plan.ewald[0].kvectors
+                sizes.add(int((kvectors.last - kvectors.first + 1).clamp(min=0).sum()))
+        assert len(sizes) > 1
+    system = crystal("ewald")
+    results = [
+        energy_forces_virial(system, deformation, smearing=CUTOFF / 4)[0]
+        for deformation in deformations(kind)
+    ]
+    steps = torch.stack(results).diff(n=4).abs().max() / len(system.positions)
+    assert float(steps) > 1e-6

@@ -133,7 +133,7 @@ def test_radial(layers):
     distances = np.concatenate([np.linspace(0.05, 5, 41), [1e-6, 4.999999, 5.1]])
     distances = torch.tensor(distances).unsqueeze(0)
     for errors, tolerance in [(jax_binomial_errors(32), 1e-12), (None, 1e-7)]:
-        values = RadialBasis(5.0, 32, errors)(distances)[0].T  # [r, K]
+        values = RadialBasis(5.0, 32, binomial_errors=errors)(distances)[0].T  # [r, K]
         torch.testing.assert_close(values, layers["radial"], rtol=0, atol=tolerance)
 
 

@@ -21,9 +21,14 @@ def test_settings_round_trip(case):
 
 
 def test_default_settings():
-    """Those of our models, but for the norms, which are smooth by default."""
+    """Those of our models, but for norms and radial functions: ours are smooth."""
     defaults = get_default_hypers("metatrain_lorem")["model"]
-    assert hypers_from_settings({}) == {**defaults, "norms": "paper"}
+    assert hypers_from_settings({}) == {
+        **defaults,
+        "radial_functions": "paper",
+        "norms": "paper",
+        "long_range": {**defaults["long_range"], "smearing": 1.25},
+    }
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_settings_are_shown():
     for setting in (
         "cutoff=4.0, Sizes(num_stages=3, num_features=16, num_spherical_features=4, "
         "max_degree=3)",
-        "RadialBasis(cutoff=4.0, num_radial=8)",
+        "RadialBasis(cutoff=4.0, num_radial=8, num_dropped=2)",
         "SphericalHarmonics(max_degree=3)",
         "DegreeNorms(max_degree=3, signed=True)",
         "DegreeLinear(max_degree=1, channels=1 -> 4)",

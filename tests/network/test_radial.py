@@ -11,9 +11,11 @@ from metatrain_lorem.network.radial import RadialBasis
 CUTOFF = 4.5
 
 
-def bernstein(distances: torch.Tensor, num_radial: int) -> torch.Tensor:
+def bernstein(
+    distances: torch.Tensor, num_radial: int, num_dropped: int = 0
+) -> torch.Tensor:
     """The formula of the class, term by term."""
-    degree = num_radial - 1
+    degree = num_radial - 1 + num_dropped
     x = distances / CUTOFF
     cutoff_function = 0.5 * (1 + torch.cos(math.pi * x)) * (x < 1)
     functions = [
@@ -23,23 +25,31 @@ def bernstein(distances: torch.Tensor, num_radial: int) -> torch.Tensor:
     return torch.stack(functions, dim=-1)
 
 
-def basis(distances: torch.Tensor, num_radial: int) -> torch.Tensor:
+def basis(distances: torch.Tensor, num_radial: int, num_dropped: int = 0) -> torch.Tensor:
     """``[W] -> [W, K]``"""
-    values = RadialBasis(CUTOFF, num_radial)(distances.unsqueeze(0))
+    values = RadialBasis(CUTOFF, num_radial, num_dropped)(distances.unsqueeze(0))
     assert values.shape == (1, num_radial, len(distances))
     return values[0].T
 
 
-@pytest.mark.parametrize("num_radial", [1, 2, 8, 32])
+@pytest.mark.parametrize("size", [(1, 0), (2, 0), (8, 2), (32, 0), (32, 2)])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)]
 )
-def test_definition(num_radial, dtype, tolerance):
+def test_definition(size, dtype, tolerance):
     distances = torch.linspace(1e-3, 1.2, 500, dtype=torch.float64) * CUTOFF
-    values = basis(distances.to(dtype), num_radial)
+    values = basis(distances.to(dtype), *size)
     torch.testing.assert_close(
-        values.double(), bernstein(distances, num_radial), rtol=0, atol=tolerance
+        values.double(), bernstein(distances, *size), rtol=0, atol=tolerance
     )
+
+
+@pytest.mark.parametrize("num_dropped", [0, 1, 2])
+def test_order_of_the_cutoff(num_dropped):
+    """Sums of all functions fall to zero like the power that is stated."""
+    left = torch.tensor([2e-3, 1e-3], dtype=torch.float64)
+    values = basis(CUTOFF * (1 - left), 8, num_dropped).sum(-1)
+    assert float(values[0] / values[1]) == pytest.approx(2 ** (2 + num_dropped), rel=0.02)
 
 
 def test_batch():

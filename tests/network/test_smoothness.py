@@ -10,7 +10,6 @@ from helpers.energy_model import CUTOFF, EnergyModel, results_of
 from helpers.symmetric import CRYSTALS, MOLECULES, symmetries
 from helpers.systems import Structure, make_graph, make_structure, rattled
 
-from metatrain_lorem.coulomb import CoulombSolver
 from metatrain_lorem.network.readout import CartesianBlock, Readout, SphericalBlock
 
 
@@ -23,9 +22,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def model(request: pytest.FixtureRequest) -> EnergyModel:
-    # At this accuracy, k-vectors that enter the sum make no visible steps.
-    solver = CoulombSolver(CUTOFF, CUTOFF / 4, accuracy=1e-12)
-    return EnergyModel(solver=solver, **VARIANTS[request.param])
+    return EnergyModel(**VARIANTS[request.param])
 
 
 def hessian(model: EnergyModel, structure: Structure) -> torch.Tensor:

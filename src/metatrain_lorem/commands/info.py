@@ -82,12 +82,14 @@ def _read(path: str | Path, index: str) -> ase.Atoms:
 def _solver(attributes: Any) -> CoulombSolver:
     """The solver of an exported model, made anew from its settings."""
     planner = attributes.planner
+    split = getattr(attributes, "split", planner)  # of earlier versions, the planner
+    is_compact = hasattr(split, "largest_k")
     wavelength = getattr(planner.kvectors, "wavelength", None)
-    kvectors = None if wavelength is None else KBox(attributes.smearing, wavelength)
+    kvectors = None if wavelength is None else KBox(split.smearing, wavelength)
     return CoulombSolver(
         attributes.cutoff,
-        attributes.smearing,
-        planner.accuracy,
+        None if is_compact else split.smearing,
+        split.accuracy,
         memory=2**62,  # TorchScript keeps all arrays for the backward pass
         method=planner.method,
         kvectors=kvectors,
@@ -109,9 +111,8 @@ def _check(model_path: str, atoms: ase.Atoms) -> list[str]:
 def _lines(result: Estimate, solver: torch.nn.Module, num_columns: int) -> list[str]:
     lines = [f"method            {METHODS[result.method]}"]
     if result.method != "open":
-        lines.append(
-            f"real space        cutoff {solver.cutoff:g}, smearing {solver.smearing:g}"
-        )
+        width = solver.split.smearing
+        lines.append(f"real space        cutoff {solver.cutoff:g}, smearing {width:g}")
     if result.method == "ewald":
         lines.append(f"k-vectors         {result.num_k} (half space)")
     if result.method == "mesh":

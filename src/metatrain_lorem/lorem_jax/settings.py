@@ -52,10 +52,10 @@ def hypers_from_settings(
                 "supported"
             )
     hypers = _translate(settings, MODEL_SETTINGS)
-    hypers.update(norms="paper", zero_sum_targets=[])
+    hypers.update(radial_functions="paper", norms="paper", zero_sum_targets=[])
     hypers["long_range"] = {
         **_translate(settings, LONG_RANGE_SETTINGS),
-        "smearing": None,
+        "smearing": hypers["cutoff"] / 4,
         "accuracy": accuracy,
     }
     return hypers
@@ -66,10 +66,11 @@ def settings_from_hypers(hypers: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ValueError: for a smearing or norms that lorem-jax cannot express
     """
-    if hypers["norms"] != "paper":
-        raise ValueError(
-            f"`norms` is '{hypers['norms']}'; lorem-jax has those of the paper"
-        )
+    for name in ("radial_functions", "norms"):
+        if hypers[name] != "paper":
+            raise ValueError(
+                f"`{name}` is '{hypers[name]}'; lorem-jax has those of the paper"
+            )
     long_range = hypers["long_range"]
     smearing = long_range["smearing"]
     if smearing is not None and smearing != hypers["cutoff"] / 4:

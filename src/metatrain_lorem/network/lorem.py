@@ -48,6 +48,7 @@ class Network(ShortRange):
     :param num_features: number of scalar features ``d``
     :param num_spherical_features: channels ``c`` of the spherical features
     :param num_radial: number of radial functions ``K``
+    :param radial_functions: ``smooth`` or ``paper``, see :class:`.RadialBasis`
     :param num_species_features: width of the species embedding
     :param num_message_passing: number of short-range message-passing steps
     :param equivariant_message_passing: whether they exchange spherical features
@@ -56,8 +57,7 @@ class Network(ShortRange):
     :param norms: invariants of the spherical features, see :func:`.make_norms`
     :param long_range: whether atoms exchange charges
     :param max_degree_lr: highest degree of the charges
-    :param solver: of the potentials of the charges; by default with Gaussian charges of
-        width ``cutoff / 4``
+    :param solver: of the potentials of the charges
     :param binomial_errors: see :class:`.RadialBasis`
     :param num_species: rows of the species embedding, for ``Z = 0 ... num_species - 1``
     """
@@ -70,6 +70,7 @@ class Network(ShortRange):
         num_features: int = 128,
         num_spherical_features: int = 8,
         num_radial: int = 32,
+        radial_functions: str = "smooth",
         num_species_features: int = 8,
         num_message_passing: int = 0,
         equivariant_message_passing: bool = True,
@@ -88,7 +89,8 @@ class Network(ShortRange):
             max_degree=max_degree,
         )
         # Without parameters: all stages share them.
-        radial = RadialBasis(cutoff, num_radial, binomial_errors)
+        num_dropped = 2 if radial_functions == "smooth" else 0
+        radial = RadialBasis(cutoff, num_radial, num_dropped, binomial_errors)
         harmonics = SphericalHarmonics(max_degree)
         short_range_norms = make_norms(norms, max_degree, SHORT_RANGE_WIDTH)
         super().__init__(
@@ -113,7 +115,7 @@ class Network(ShortRange):
                 sizes,
                 make_norms(norms, max_degree, LONG_RANGE_WIDTH),
                 max_degree_lr,
-                CoulombSolver(cutoff, cutoff / 4) if solver is None else solver,
+                CoulombSolver(cutoff) if solver is None else solver,
             )
             if long_range
             else None

@@ -10,27 +10,36 @@ class RadialBasis(torch.nn.Module):
 
     .. math::
 
-        R_k(r) = \binom{K-1}{k} x^k (1-x)^{K-1-k} f_c(r), \quad x = r / r_c, \quad
+        R_k(r) = \binom{n}{k} x^k (1-x)^{n-k} f_c(r), \quad x = r / r_c, \quad
         f_c(r) = \tfrac12 \left(1 + \cos \pi x\right)
 
-    for ``k = 0 ... K-1``; zero at and beyond the cutoff (arXiv:2507.19382, section
-    "Architecture"). Evaluated as one exponential of a linear combination of
+    for ``k = 0 ... K-1``; zero at and beyond the cutoff. In the paper (arXiv:2507.19382,
+    section "Architecture"), the degree is :math:`n = K-1`; the last function then falls
+    like :math:`(1-x)^2`, and forces have a kink where a pair crosses the cutoff. Without
+    the last :math:`n - K + 1 = m` functions of a higher degree, all fall at least like
+    :math:`(1-x)^{2+m}`, at no cost. Evaluated as one exponential of a linear combination of
     ``log x``, ``log(1-x)`` and ``log f_c``, which is as accurate as the product and
     takes two kernels instead of ``K``.
 
     :param cutoff: cutoff radius ``r_c``, in the unit of the distances
     :param num_radial: number of functions ``K``
+    :param num_dropped: number ``m`` of functions left out
     :param binomial_errors: added to the logarithms of the binomials ``[K]``, see
         :func:`.jax_binomial_errors`
     """
 
     def __init__(
-        self, cutoff: float, num_radial: int, binomial_errors: torch.Tensor | None = None
+        self,
+        cutoff: float,
+        num_radial: int,
+        num_dropped: int = 0,
+        binomial_errors: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.cutoff = cutoff
         self.num_radial = num_radial
-        degree = num_radial - 1
+        self.num_dropped = num_dropped
+        degree = num_radial - 1 + num_dropped
         k = torch.arange(num_radial, dtype=torch.float64)
         log_binomial = (
             math.lgamma(degree + 1) - torch.lgamma(k + 1) - torch.lgamma(degree - k + 1)
@@ -60,4 +69,7 @@ class RadialBasis(torch.nn.Module):
         return torch.exp(exponents)
 
     def extra_repr(self) -> str:
-        return f"cutoff={self.cutoff}, num_radial={self.num_radial}"
+        return (
+            f"cutoff={self.cutoff}, num_radial={self.num_radial}, "
+            f"num_dropped={self.num_dropped}"
+        )

@@ -6,8 +6,12 @@ from ..coulomb.kvectors import KBox
 from ..coulomb.solver import CoulombSolver
 
 
-def jax_solver(cutoff: float, smearing: float) -> CoulombSolver:
-    """The Coulomb solver with the k-vectors and the slab vacuum of lorem-jax."""
+def jax_solver(cutoff: float, smearing: float | None = None) -> CoulombSolver:
+    """The Coulomb solver with the k-vectors and the slab vacuum of lorem-jax.
+
+    :param smearing: width of the Gaussian charges, by default a quarter of the cutoff
+    """
+    smearing = cutoff / 4 if smearing is None else smearing
     kvectors = KBox(smearing, wavelength=cutoff / 8)
     return CoulombSolver(cutoff, smearing, method="ewald", kvectors=kvectors, vacuum=1.5)
 
