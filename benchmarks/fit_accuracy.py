@@ -6,26 +6,30 @@ Measures errors against over-converged sums, for perfect, rattled and random str
 divides them by the formulas without their constants. The largest ratios are lower bounds of
 
 * ``safety`` of ``reciprocal_error`` and ``real_space_error`` (``coulomb/truncation.py``),
-* the factor of ``mesh_shape`` (``coulomb/mesh_size.py``).
+* the factors of ``mesh_spacing`` (``coulomb/mesh_size.py``), which ``coulomb/splitting.py``
+  has.
 
 Prints a table and writes ``results/fit_accuracy_cpu.json``.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from measure import write_results
 
 from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
-from metatrain_lorem.coulomb.mesh_size import mesh_shape
 from metatrain_lorem.coulomb.periodicity import checked_lattices
 from metatrain_lorem.coulomb.truncation import (
+    SAFETY,
     real_space_error,
     reciprocal_error,
     widest_smearing,
 )
+from metatrain_lorem.coulomb.windows import cosine_window
 
 
+CUTOFF = 5.0
 ACCURACIES = [10 ** (-0.5 * n) for n in range(6, 16)]
 FCC = [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
 CRYSTALS = {  # cell, and charge and fractional coordinates of each ion
@@ -91,19 +95,21 @@ def error(system: System, approximate: Potentials, exact: Potentials) -> float:
     )
 
 
-def reciprocal_part(system: System, smearing: float, accuracy: float, method: str):
+def reciprocal_part(system: System, smearing: float | None, accuracy: float, method: str):
     """A function of positions, and the error that is expected without constants."""
     positions, charges, cell = system
     zeros = torch.zeros(len(positions), dtype=torch.int64)
-    solver = CoulombSolver(5.0, smearing, accuracy, method=method)
+    solver = CoulombSolver(CUTOFF, smearing, accuracy, method=method)
     lattices = checked_lattices(positions, cell[None], PBC[None], zeros, 3.0)
     plan = solver.planner(lattices, PBC[None], zeros, 1)
-    spacing = spacing_of(system)
+    spacing, split = spacing_of(system), solver.split
     if method == "mesh":
-        shape = mesh_shape(cell, len(positions), smearing, accuracy, 5e-3)
-        steps = torch.linalg.vector_norm(cell, dim=1) / torch.tensor(shape)
-        r = spacing / smearing
-        expected = r * (1 + 0.5 * r) * float(steps.max() / smearing) ** 11
+        steps = torch.linalg.vector_norm(cell, dim=1) / torch.tensor(plan.mesh[0].shape)
+        r = spacing / split.smearing
+        expected = r * (1 + 0.5 * r) * float(steps.max() / split.smearing) ** 11
+    elif smearing is None:
+        largest = cosine_window(accuracy).error / SAFETY  # for a spacing of the cutoff
+        expected = largest * math.sqrt(spacing / CUTOFF)
     else:
         (radius,) = solver.planner.kvectors.radii(lattices)
         expected = reciprocal_error(radius * smearing, spacing / smearing, safety=1.0)
@@ -113,16 +119,33 @@ def reciprocal_part(system: System, smearing: float, accuracy: float, method: st
 def real_space_part(system: System, accuracy: float):
     """The same for the real-space part, with a converged reciprocal one."""
     _, charges, cell = system
-    cutoff, spacing = 5.0, spacing_of(system)
-    smearing = widest_smearing(spacing**3, cutoff, accuracy)
-    expected = real_space_error(cutoff / smearing, spacing / cutoff, safety=1.0)
+    spacing = spacing_of(system)
+    smearing = widest_smearing(spacing**3, CUTOFF, accuracy)
+    expected = real_space_error(CUTOFF / smearing, spacing / CUTOFF, safety=1.0)
 
     def potentials(x: torch.Tensor, smearing: float = smearing) -> torch.Tensor:
         return coulomb_potentials(
-            *(x, charges, cell, PBC), cutoff=cutoff, smearing=smearing, accuracy=1e-12
+            *(x, charges, cell, PBC), cutoff=CUTOFF, smearing=smearing, accuracy=1e-12
         )
 
     return potentials, lambda x: potentials(x, 0.6), expected
+
+
+def compact_parts(system: System, accuracy: float) -> dict[str, float]:
+    """Ratios for charges of finite extent, whose only error is that of k-vectors."""
+    positions, charges, cell = system
+
+    def potentials(x: torch.Tensor, accuracy: float) -> torch.Tensor:
+        return coulomb_potentials(x, charges, cell, PBC, cutoff=CUTOFF, accuracy=accuracy)
+
+    whole = error(system, lambda x: potentials(x, accuracy), lambda x: potentials(x, 1e-13))
+    waves, expected = reciprocal_part(system, None, accuracy, "ewald")
+    mesh, expected_of_mesh = reciprocal_part(system, None, accuracy, "mesh")
+    return {
+        "compact": whole / expected,
+        "compact, of accuracy": whole / accuracy,
+        "compact, mesh": error(system, mesh, waves) / expected_of_mesh,
+    }
 
 
 def main() -> None:
@@ -140,10 +163,10 @@ def main() -> None:
                     ratios[method] = max(ratios[method], ratio)
             sums, exact, expected = real_space_part(system, accuracy)
             ratios["real space"] = error(system, sums, exact) / expected
-            rows.append({**row, **ratios})
-    worst = {part: max(rows, key=lambda row: row[part]) for part in ratios}
+            rows.append({**row, **ratios, **compact_parts(system, accuracy)})
+    worst = {part: max(rows, key=lambda row: row[part]) for part in list(rows[0])[2:]}
     for part, row in worst.items():
-        print(f"{part:10s} {row[part]:.2e}  {row['system']}, {row['accuracy']:g}")
+        print(f"{part:20s} {row[part]:.2e}  {row['system']}, {row['accuracy']:g}")
     rows.append({f"largest, {part}": row[part] for part, row in worst.items()})
     write_results("fit_accuracy_cpu", "cpu", rows)
 

@@ -110,7 +110,7 @@ def test_old_checkpoints_keep_their_energies(name):
 @pytest.mark.parametrize("accuracy", [1e-5, "reference"])
 @pytest.mark.parametrize("smearing", [None, 0.9])
 def test_cutoffs_of_earlier_versions(smearing, accuracy):
-    """Radial functions and Gaussian charges remain, so that crystals keep their energies."""
+    """Radial functions and Gaussian charges remain, and crystals keep their energies."""
     long_range = {"max_degree": 1, "smearing": smearing, "accuracy": accuracy}
     model = fit(make_model(long_range=long_range, radial_functions="paper"))
     solver = CoulombSolver(4.0, 0.9 if smearing else 1.0, accuracy=1e-5)

@@ -175,3 +175,21 @@ def test_other_targets(model, head, name):
     positions = structure.positions.clone().requires_grad_()
     for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
         assert check(lambda x: value(x) / size, positions, fast_mode=True, atol=1e-5)
+
+
+@pytest.mark.parametrize("long_range", [False, True])
+def test_second_derivatives_at_the_cutoff(long_range):
+    """Of a pair that crosses it; with the paper's radial functions, they jump."""
+
+    def jump(radial_functions: str) -> float:
+        model = EnergyModel(long_range=long_range, radial_functions=radial_functions)
+        curvatures = []
+        for distance in (CUTOFF - 1e-9, CUTOFF + 1e-9):
+            positions = torch.zeros(2, 3, dtype=torch.float64)
+            positions[1] = distance * torch.tensor([0.48, 0.6, 0.64])
+            pair = make_structure([8, 1], positions)
+            curvatures.append(hessian(model, pair))
+        return float((curvatures[1] - curvatures[0]).abs().max())
+
+    assert jump("smooth") < 1e-7
+    assert jump("paper") > 1e-3
