@@ -71,7 +71,7 @@ class GaussianSplit(Split):
         super().__init__(cutoff, accuracy)
         self.smearing = smearing
         self.self_potential = math.sqrt(2 / math.pi) / smearing
-        # Three times what `benchmarks/fit_accuracy.py` finds, as for the other splitting
+        # Two to three times what `benchmarks/fit_accuracy.py` finds, for both splits
         self.mesh_error = 5e-3
 
     def pairs(self, distances: torch.Tensor) -> torch.Tensor:
