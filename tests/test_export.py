@@ -4,7 +4,9 @@ import copy
 import subprocess
 import sys
 
+import ase
 import metatensor.torch as mts
+import numpy as np
 import pytest
 import torch
 from helpers.lorem_models import (
@@ -19,14 +21,14 @@ from helpers.lorem_models import (
     make_system,
     predict,
 )
-from helpers.systems import crystal, molecule
+from helpers.systems import crystal, molecule, translated
 from metatomic.torch import (
-    ModelEvaluationOptions,
     ModelMetadata,
     ModelOutput,
     System,
     load_atomistic_model,
 )
+from metatomic_ase import MetatomicCalculator
 
 
 @pytest.mark.parametrize("num_message_passing", [0, 2])
@@ -113,21 +115,68 @@ def test_exported_is_the_same(tmp_path):
         mts.allclose_raise(results[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
-def test_export_in_float32():
-    """As after training, where baseline and scales are in float64."""
+def in_single(model, tmp_path):
+    """As after training in float32, from a file."""
+    single = copy.deepcopy(model)
+    single.network.float()
+    single.readouts.float()
+    single.export().save(str(tmp_path / "single.pt"))
+    return load_atomistic_model(str(tmp_path / "single.pt"))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e5])
+def test_float64_at_the_edge(shift, tmp_path):
+    """The network in float32, and nothing else: neither positions nor total energies."""
     model = fit(make_model())
-    expected = energies_of(model, molecule())
-    model.network.float()
-    model.readouts.float()
-    exported = model.export()
-    assert exported.capabilities().dtype == "float32"
-    system = make_system(exported, molecule()).to(torch.float32)
-    options = ModelEvaluationOptions("", {"energy": ModelOutput(sample_kind="system")})
-    energy = exported([system], options, check_consistency=True)["energy"].block().values
-    # float32 resolves energies of -2e3 eV to 1e-4 eV.
-    torch.testing.assert_close(
-        energy.flatten().double(), expected, rtol=2e-7, atol=0, check_dtype=False
+    single = in_single(model, tmp_path)
+    assert single.capabilities().dtype == "float64"
+    assert next(single.parameters()).dtype == torch.float32
+    structures = [translated(structure, [shift] * 3) for structure in MIXED]
+    # Energies are -7e4 eV, which float32 resolves to 4e-3 eV
+    expected = energies_of(model.double(), *MIXED)
+    results = energies_of(single, *structures)
+    assert results.dtype == torch.float64
+    torch.testing.assert_close(results, expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(energies_of(single, *MIXED), results, rtol=0, atol=2e-6)
+
+
+def test_float64_derivatives(tmp_path):
+    """Forces and stress of the float32 network, wherever the system is."""
+    model = fit(make_model(), atomic_baseline={"energy": 0.0})
+    atoms = ase.Atoms(
+        crystal().species.numpy(),
+        crystal().positions.numpy(),
+        cell=crystal().cell.numpy(),
+        pbc=True,
     )
+    results = []
+    for form in (model.export(), in_single(model, tmp_path)):
+        for shift in (0.0, 1e5):
+            moved = atoms.copy()
+            moved.positions += shift
+            moved.calc = MetatomicCalculator(form)
+            results.append((moved.get_forces(), moved.get_stress()))
+    for forces, stress in results[1:]:
+        np.testing.assert_allclose(forces, results[0][0], atol=3e-5)
+        np.testing.assert_allclose(stress, results[0][1], atol=1e-6)
+
+
+@pytest.mark.parametrize("total", [-12500.0, -1e6])
+def test_steps_of_large_energies(total, tmp_path):
+    """A scan of a bond, at the energies of all electrons."""
+    small = fit(make_model(), atomic_baseline={"energy": 0.0})
+    baseline = {"energy": dict.fromkeys(small.atomic_types, total)}
+    large = fit(make_model(), atomic_baseline=baseline)
+    structures = []
+    for i in range(6):
+        positions = molecule().positions.clone()
+        positions[1, 1] += 0.01 * i
+        structures.append(molecule()._replace(positions=positions))
+    expected = energies_of(small, *structures)
+    results = energies_of(in_single(large, tmp_path), *structures)
+    steps, expected_steps = results.diff(), expected.diff()
+    assert float(expected_steps.abs().min()) > 1e-5
+    torch.testing.assert_close(steps, expected_steps, rtol=0, atol=1e-5)
 
 
 def test_half_precision_is_refused():

@@ -68,7 +68,7 @@ def test_same_results(models, atoms):
 
 
 def test_far_away_in_float32(models, atoms):
-    """100 cells away, errors are those of the cell at the origin."""
+    """100 cells away, errors are those of the cell at the origin, wrapped or not."""
     expected = results(
         MetatomicCalculator(models[torch.float64], do_gradients_with_energy=False), atoms
     )
@@ -79,8 +79,8 @@ def test_far_away_in_float32(models, atoms):
             difference = results(calculator, frame)[1] - expected[1]
             errors[kind, place] = np.abs(difference).max()
     scale = np.abs(expected[1]).max()
-    assert errors[WrappingCalculator, "far"] < 1e-4 * scale
-    assert errors[MetatomicCalculator, "far"] > 10 * errors[WrappingCalculator, "far"]
+    for error in errors.values():
+        assert error < 1e-4 * scale
 
 
 def test_stress(models):

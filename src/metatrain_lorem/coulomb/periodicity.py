@@ -89,19 +89,33 @@ def near_origin(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same systems close to the origin, where they can be rounded.
 
-    float32 holds a position of 1000 Angstrom to 3e-5 Angstrom. Each atom is moved into the
-    cell by lattice vectors, and all atoms of a system by their mean.
+    float32 holds a position of 1000 Angstrom to 3e-5 Angstrom.
+
+    :param dtype: type of the results; nothing is done if it is the present one
+    :return: positions and cells, differentiable in both
+    """
+    if positions.dtype == dtype or positions.shape[0] == 0:
+        return positions, cells
+    positions = moved_to_origin(positions, cells, pbc, systems, lattices)
+    return positions.to(dtype), cells.to(dtype)
+
+
+def moved_to_origin(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    pbc: torch.Tensor,
+    systems: torch.Tensor,
+    lattices: Lattices,
+) -> torch.Tensor:
+    """Each atom moved into the cell by lattice vectors, then all atoms by their mean.
 
     :param positions: ``[N, 3]``
     :param cells: ``[S, 3, 3]``
     :param pbc: ``[S, 3]``
     :param systems: ``[N]``
     :param lattices: the closed cells of these systems
-    :param dtype: type of the results; nothing is done if it is the present one
-    :return: positions and cells, differentiable in both
+    :return: ``[N, 3]``, with the derivatives by positions and cells
     """
-    if positions.dtype == dtype or positions.shape[0] == 0:
-        return positions, cells
     inverse = inverse_cells(lattices.cells).to(positions.device, positions.dtype)
     rows = positions.detach().unsqueeze(1)
     coordinates = torch.bmm(rows, inverse.index_select(0, systems))
@@ -109,8 +123,7 @@ def near_origin(
     shifts = torch.bmm(whole, cells.index_select(0, systems)).squeeze(1)
     positions = positions - shifts
     means = mean_rows(positions.detach(), systems, cells.shape[0])
-    positions = positions - take_rows(means, systems)
-    return positions.to(dtype), cells.to(dtype)
+    return positions - take_rows(means, systems)
 
 
 def some_lattices(lattices: Lattices, systems: list[int]) -> Lattices:
