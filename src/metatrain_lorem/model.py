@@ -325,7 +325,7 @@ class LOREM(ModelInterface[ModelHypers]):
         the type of the network. float32 would round total energies of -1e6 eV to 0.06 eV,
         and positions far away from the origin.
         """
-        dtype = next(self.parameters()).dtype
+        dtype = self.network.species.weight.dtype
         if dtype not in self.__supported_dtypes__:
             raise ValueError(f"unsupported dtype {dtype}")
         check_weights(self, "in the model to export", "take an earlier checkpoint")
@@ -342,6 +342,9 @@ class LOREM(ModelInterface[ModelHypers]):
         )
         metadata = merge_metadata(self.metadata, metadata)
         model = with_fixed_tables(self, self.atomic_types)
+        # `mtt eval` takes the type of the first parameter for systems and labels
+        first = torch.empty(0, dtype=torch.float64)
+        model.register_parameter("edge", torch.nn.Parameter(first, requires_grad=False))
         return AtomisticModel(model, metadata, capabilities)
 
 
