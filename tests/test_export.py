@@ -1,10 +1,13 @@
 """Exported models: what engines load, and what they are told."""
 
 import copy
+import logging
+import re
 import subprocess
 import sys
 
 import ase
+import ase.io
 import metatensor.torch as mts
 import numpy as np
 import pytest
@@ -29,6 +32,8 @@ from metatomic.torch import (
     load_atomistic_model,
 )
 from metatomic_ase import MetatomicCalculator
+from metatrain.cli.eval import eval_model
+from omegaconf import OmegaConf
 
 
 @pytest.mark.parametrize("num_message_passing", [0, 2])
@@ -179,6 +184,36 @@ def test_steps_of_large_energies(total, tmp_path):
     steps, expected_steps = results.diff(), expected.diff()
     assert float(expected_steps.abs().min()) > 1e-5
     torch.testing.assert_close(steps, expected_steps, rtol=0, atol=1e-5)
+
+
+EVALUATION = """
+systems: {read_from: frames.xyz, length_unit: Angstrom}
+targets:
+  energy: {read_from: frames.xyz, key: total, unit: eV, forces: off, stress: off}
+"""
+
+
+def test_mtt_eval(tmp_path, monkeypatch, caplog):
+    """The numbers that engines get: neither positions nor totals are rounded to float32."""
+    monkeypatch.chdir(tmp_path)
+    model = fit(make_model(), atomic_baseline={"energy": dict.fromkeys(TYPES, -1e6)})
+    single = in_single(model, tmp_path)
+    structures = [translated(structure, [1e5] * 3) for structure in MIXED]
+    energies = energies_of(single, *structures)
+    frames = [
+        ase.Atoms(s.species.numpy(), s.positions.numpy(), cell=s.cell.numpy(), pbc=s.pbc)
+        for s in structures
+    ]
+    for frame, energy in zip(frames, energies, strict=True):
+        frame.info["total"] = float(energy) + 0.01 * len(frame)
+    ase.io.write("frames.xyz", frames)
+    with caplog.at_level(logging.INFO):
+        eval_model(single, OmegaConf.create(EVALUATION), check_consistency=True)
+    assert "with dtype torch.float64" in caplog.text
+    predicted = [frame.get_potential_energy() for frame in ase.io.read("output.xyz", ":")]
+    np.testing.assert_allclose(predicted, energies.numpy(), rtol=0, atol=1e-5)
+    (error,) = re.findall(r"energy RMSE \(per atom\): ([0-9.]+) meV", caplog.text)
+    assert float(error) == pytest.approx(10.0, abs=1e-2)
 
 
 def test_half_precision_is_refused():

@@ -4,8 +4,6 @@ import torch
 from metatensor.torch import Labels
 from metatomic.torch import NeighborListOptions, System
 
-from .coulomb import periodicity
-from .coulomb.periodicity import checked_lattices
 from .graph import Graph
 from .ops.rows import count_rows
 
@@ -47,21 +45,6 @@ def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Gra
         neighbors=all_pairs[:, 1],
         cell_shifts=all_pairs[:, 2:],
     )
-
-
-def moved_to_origin(system: System) -> System:
-    """The same physical system, close to the origin, without neighbor lists.
-
-    Positions far away would be rounded in float32: those of 1000 Angstrom to 3e-5.
-    """
-    index = torch.zeros(len(system), dtype=torch.int64)
-    cells, pbc = system.cell.unsqueeze(0), system.pbc.unsqueeze(0)
-    lattices = checked_lattices(system.positions, cells, pbc, index, 1.0)
-    positions = periodicity.moved_to_origin(system.positions, cells, pbc, index, lattices)
-    moved = System(system.types, positions, system.cell, system.pbc)
-    for name in system.known_data():
-        moved.add_data(name, system.get_data(name))
-    return moved
 
 
 def atom_samples(graph: Graph) -> Labels:

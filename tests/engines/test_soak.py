@@ -83,9 +83,9 @@ def test_time_and_memory_stay(model, capsys):
     late = 1000 * times[-quarter:].mean() / STEPS
     with capsys.disabled():
         print(
-            f"\nmemory after {4 * steps} and {(rounds + 1) * steps} steps: {memories[2]:.0f} "
-            f"and {memories[-1]:.0f} MiB; first and last quarter: {early:.1f} and {late:.1f} "
-            f"ms per step, median ratio {np.median(ratios):.2f}"
+            f"\nmemory after {4 * steps} and {(rounds + 1) * steps} steps: "
+            f"{memories[2]:.0f} and {memories[-1]:.0f} MiB; first and last quarter: "
+            f"{early:.1f} and {late:.1f} ms per step, median ratio {np.median(ratios):.2f}"
         )
     assert growth < 20.0
     assert np.median(ratios) < 1.3

@@ -17,13 +17,9 @@ from metatrain.utils.neighbor_lists import (
 )
 from metatrain.utils.scaler import get_remove_scale_transform
 
-from ..systems import moved_to_origin
 from .added_types import fit_added_types
 from .batches import AnyDataset, Batch, TensorMaps, Transform
-
-
-# Angstrom from the origin, where float32 rounds to 4e-6
-FAR = 100.0
+from .origin import close_to_origin
 
 
 def fit_baseline(
@@ -116,22 +112,11 @@ def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
     model.scaler.scales_to(device, double)
     return [
         _known_types_only(model.additive_models[0].atomic_types),
-        _close_to_origin,
+        close_to_origin,
         get_system_with_neighbor_lists_transform(get_requested_neighbor_lists(model)),
         get_remove_additive_transform(additive_models, model.dataset_info.targets),
         get_remove_scale_transform(scaler),
     ]
-
-
-def _close_to_origin(
-    systems: list[System], targets: TensorMaps, extra: TensorMaps
-) -> Batch:
-    """Before positions are rounded to float32; most data are close to it anyway."""
-    systems = [
-        moved_to_origin(system) if float(system.positions.abs().max()) > FAR else system
-        for system in systems
-    ]
-    return systems, targets, extra
 
 
 def _known_types_only(atomic_types: list[int]) -> Transform:
