@@ -206,6 +206,17 @@ def test_close_atoms_are_told_once(models):
     atoms.get_potential_energy()
 
 
+def test_other_atoms_of_the_same_formula(models):
+    """Checked again, unlike those that moved by a step."""
+    calculator = WrappingCalculator(models[torch.float64])
+    good, bad = to_ase(molecule()), to_ase(molecule())
+    bad.positions[2] = bad.positions[0]
+    good.calc = bad.calc = calculator
+    good.get_potential_energy()
+    with pytest.raises(ValueError, match="atoms 0 and 2 .from 0. are 0 Angstrom apart"):
+        bad.get_potential_energy()
+
+
 @pytest.mark.parametrize("name", ["molecule", "slab"])
 def test_stress_of_open_systems(models, name):
     atoms = to_ase(STRUCTURES[name])

@@ -13,6 +13,10 @@ from metatomic_ase import MetatomicCalculator
 from ..structure_checks import SAME_PLACE, check_structure, closest_pair
 
 
+# Angstrom that an atom moves at most from one step of a simulation to the next
+STEP = 0.3
+
+
 class WrappingCalculator(MetatomicCalculator):
     """:class:`metatomic_ase.MetatomicCalculator` that moves atoms close to the origin.
 
@@ -33,7 +37,7 @@ class WrappingCalculator(MetatomicCalculator):
     def __init__(self, model: Any, **options: Any) -> None:
         super().__init__(model, **options)
         self.atomic_types = set(self.model().capabilities().atomic_types)
-        self.formula = ""  # of the atoms whose distances have been checked
+        self.last: ase.Atoms | None = None  # the atoms before, their distances checked
 
     def calculate(
         self, atoms: ase.Atoms, properties: list[str], system_changes: list[str]
@@ -89,18 +93,24 @@ class WrappingCalculator(MetatomicCalculator):
             )
         arrays = atoms.positions, atoms.cell.array, atoms.pbc
         check_structure(*arrays)
-        formula = str(atoms.symbols)
-        if formula == self.formula:
-            return  # atoms that moved: forces push them apart
-        self.formula = formula
+        is_step, self.last = self._is_step(atoms), atoms.copy()
+        if is_step:
+            return  # forces push atoms apart
         pair = closest_pair(*arrays)
         if pair is not None:
             distance, first, second = pair
             text = f"atoms {first} and {second} (from 0) are {distance:.2g} Angstrom apart"
             if distance < SAME_PLACE:
-                self.formula = ""
+                self.last = None
                 raise ValueError(f"{text}: remove one of them")
             warnings.warn(f"{text}, closer than any bond", stacklevel=5)
+
+    def _is_step(self, atoms: ase.Atoms) -> bool:
+        """Whether these are the atoms before, hardly moved: distances are slow to check."""
+        last = self.last
+        if last is None or not np.array_equal(last.numbers, atoms.numbers):
+            return False
+        return float(np.abs(last.positions - atoms.positions).max(initial=0.0)) < STEP
 
     def _check_results(self) -> None:
         for name in ("energy", "forces"):
