@@ -1,4 +1,4 @@
-"""A calculator for ASE that keeps float32 precise far away from the origin."""
+"""A calculator for ASE that names what it refuses, and wraps atoms into the cell."""
 
 import warnings
 from typing import Any
@@ -20,11 +20,11 @@ STEP = 0.3
 class WrappingCalculator(MetatomicCalculator):
     """:class:`metatomic_ase.MetatomicCalculator` that moves atoms close to the origin.
 
-    A model in float32 gets positions that are rounded to 24 bits: at 1000 Angstrom, they
-    are wrong by 3e-5 Angstrom, and nothing inside of the model can bring back what was
-    lost. So atoms are wrapped into the cell, and systems are centered along their open
-    directions, before the positions are rounded. Neither changes the physics. Models in
-    float64 do not need it.
+    Exported models take positions in float64. Those of wrappers around a model, such as
+    metatrain's `llpr`, may take float32: positions of 1000 Angstrom are rounded to 3e-5
+    Angstrom, and nothing inside of the model can bring back what was lost. So atoms are
+    wrapped into the cell, and systems are centered along their open directions. Neither
+    changes the physics.
 
     Besides, ``free_energy`` is the energy (some of ASE's thermostats and filters ask for
     it), and what the model cannot treat is named before anything runs: unknown elements,
