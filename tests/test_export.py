@@ -1,10 +1,15 @@
 """Exported models: what engines load, and what they are told."""
 
 import copy
+import logging
+import re
 import subprocess
 import sys
 
+import ase
+import ase.io
 import metatensor.torch as mts
+import numpy as np
 import pytest
 import torch
 from helpers.lorem_models import (
@@ -19,14 +24,16 @@ from helpers.lorem_models import (
     make_system,
     predict,
 )
-from helpers.systems import crystal, molecule
+from helpers.systems import crystal, molecule, translated
 from metatomic.torch import (
-    ModelEvaluationOptions,
     ModelMetadata,
     ModelOutput,
     System,
     load_atomistic_model,
 )
+from metatomic_ase import MetatomicCalculator
+from metatrain.cli.eval import eval_model
+from omegaconf import OmegaConf
 
 
 @pytest.mark.parametrize("num_message_passing", [0, 2])
@@ -113,21 +120,100 @@ def test_exported_is_the_same(tmp_path):
         mts.allclose_raise(results[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
-def test_export_in_float32():
-    """As after training, where baseline and scales are in float64."""
+def in_single(model, tmp_path):
+    """As after training in float32, from a file."""
+    single = copy.deepcopy(model)
+    single.network.float()
+    single.readouts.float()
+    single.export().save(str(tmp_path / "single.pt"))
+    return load_atomistic_model(str(tmp_path / "single.pt"))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e5])
+def test_float64_at_the_edge(shift, tmp_path):
+    """The network in float32, and nothing else: neither positions nor total energies."""
     model = fit(make_model())
-    expected = energies_of(model, molecule())
-    model.network.float()
-    model.readouts.float()
-    exported = model.export()
-    assert exported.capabilities().dtype == "float32"
-    system = make_system(exported, molecule()).to(torch.float32)
-    options = ModelEvaluationOptions("", {"energy": ModelOutput(sample_kind="system")})
-    energy = exported([system], options, check_consistency=True)["energy"].block().values
-    # float32 resolves energies of -2e3 eV to 1e-4 eV.
-    torch.testing.assert_close(
-        energy.flatten().double(), expected, rtol=2e-7, atol=0, check_dtype=False
+    single = in_single(model, tmp_path)
+    assert single.capabilities().dtype == "float64"
+    assert single.module.network.species.weight.dtype == torch.float32
+    # What `mtt eval` takes for systems and labels
+    assert next(single.parameters()).dtype == torch.float64
+    structures = [translated(structure, [shift] * 3) for structure in MIXED]
+    # Energies are -7e4 eV, which float32 resolves to 4e-3 eV
+    expected = energies_of(model.double(), *MIXED)
+    results = energies_of(single, *structures)
+    assert results.dtype == torch.float64
+    torch.testing.assert_close(results, expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(energies_of(single, *MIXED), results, rtol=0, atol=2e-6)
+
+
+def test_float64_derivatives(tmp_path):
+    """Forces and stress of the float32 network, wherever the system is."""
+    model = fit(make_model(), atomic_baseline={"energy": 0.0})
+    atoms = ase.Atoms(
+        crystal().species.numpy(),
+        crystal().positions.numpy(),
+        cell=crystal().cell.numpy(),
+        pbc=True,
     )
+    results = []
+    for form in (model.export(), in_single(model, tmp_path)):
+        for shift in (0.0, 1e5):
+            moved = atoms.copy()
+            moved.positions += shift
+            moved.calc = MetatomicCalculator(form)
+            results.append((moved.get_forces(), moved.get_stress()))
+    for forces, stress in results[1:]:
+        np.testing.assert_allclose(forces, results[0][0], atol=3e-5)
+        np.testing.assert_allclose(stress, results[0][1], atol=1e-6)
+
+
+@pytest.mark.parametrize("total", [-12500.0, -1e6])
+def test_steps_of_large_energies(total, tmp_path):
+    """A scan of a bond, at the energies of all electrons."""
+    small = fit(make_model(), atomic_baseline={"energy": 0.0})
+    baseline = {"energy": dict.fromkeys(small.atomic_types, total)}
+    large = fit(make_model(), atomic_baseline=baseline)
+    structures = []
+    for i in range(6):
+        positions = molecule().positions.clone()
+        positions[1, 1] += 0.01 * i
+        structures.append(molecule()._replace(positions=positions))
+    expected = energies_of(small, *structures)
+    results = energies_of(in_single(large, tmp_path), *structures)
+    steps, expected_steps = results.diff(), expected.diff()
+    assert float(expected_steps.abs().min()) > 1e-5
+    torch.testing.assert_close(steps, expected_steps, rtol=0, atol=1e-5)
+
+
+EVALUATION = """
+systems: {read_from: frames.xyz, length_unit: Angstrom}
+targets:
+  energy: {read_from: frames.xyz, key: total, unit: eV, forces: off, stress: off}
+"""
+
+
+def test_mtt_eval(tmp_path, monkeypatch, caplog):
+    """The numbers that engines get: neither positions nor totals are rounded to float32."""
+    monkeypatch.chdir(tmp_path)
+    model = fit(make_model(), atomic_baseline={"energy": dict.fromkeys(TYPES, -1e6)})
+    single = in_single(model, tmp_path)
+    structures = [translated(structure, [1e5] * 3) for structure in MIXED]
+    energies = energies_of(single, *structures)
+    frames = [
+        ase.Atoms(s.species.numpy(), s.positions.numpy(), cell=s.cell.numpy(), pbc=s.pbc)
+        for s in structures
+    ]
+    for frame, energy in zip(frames, energies, strict=True):
+        frame.info["total"] = float(energy) + 0.01 * len(frame)
+    ase.io.write("frames.xyz", frames)
+    with caplog.at_level(logging.INFO):
+        eval_model(single, OmegaConf.create(EVALUATION), check_consistency=True)
+    assert "with dtype torch.float64" in caplog.text
+    predicted = [frame.get_potential_energy() for frame in ase.io.read("output.xyz", ":")]
+    np.testing.assert_allclose(predicted, energies.numpy(), rtol=0, atol=1e-5)
+    (error,) = re.findall(r"energy RMSE \(per atom\): ([0-9.]+) meV", caplog.text)
+    assert float(error) == pytest.approx(10.0, abs=1e-2)
 
 
 def test_half_precision_is_refused():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ase.io
 import pytest
+import torch
 from helpers.training_tools import ARCHITECTURE, DIMERS
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.testing import (
@@ -104,7 +105,11 @@ class TestTorchscript(TorchscriptTests, LOREMTests):
     float_hypers = ["cutoff"]
 
 
-class TestExported(ExportedTests, LOREMTests): ...
+class TestExported(ExportedTests, LOREMTests):
+    @pytest.fixture(params=[torch.float64])
+    def dtype(self, request):
+        """Exported models take float64, whatever the type of the network."""
+        return request.param
 
 
 class TestTraining(TrainingTests, LOREMTests):

@@ -12,10 +12,12 @@ from typing import Any
 
 
 class Attributes:
-    """Attributes of a module or object of an archive; tensors are left out."""
+    """Attributes of a module or object of an archive.
+
+    Of tensors, only the name of their storage is there, such as ``FloatStorage``.
+    """
 
     module: Any
-    capabilities: Any
 
     def __init__(self, *_: Any) -> None:
         self.state: Any = None
@@ -24,7 +26,6 @@ class Attributes:
         self.state = state
         if isinstance(state, dict):
             self.__dict__.update(state)
-            self.capabilities = state.get("_capabilities")
 
 
 class _Reader(pickle.Unpickler):
@@ -33,10 +34,15 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch.jit._pickle":  # lists and dictionaries with their type
             return lambda value, *_: value
+        if module == "torch" and name.endswith("Storage"):
+            return name
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, *_: storage
         return Attributes if module.startswith("__torch__") else _no_object
 
-    def persistent_load(self, _: Any) -> None:
-        """Storage of tensors."""
+    def persistent_load(self, identifier: Any) -> Any:
+        """Storage of a tensor."""
+        return identifier[1]
 
 
 def has_extensions(path: str | Path) -> bool:
@@ -51,7 +57,7 @@ def has_extensions(path: str | Path) -> bool:
 
 
 def _no_object(*_: Any) -> None:
-    """In place of tensors, and of anything that no exported model holds."""
+    """In place of anything that no exported model holds."""
 
 
 def read_exported(path: str | Path) -> Attributes:

@@ -130,6 +130,19 @@ def neighbor_vectors(
     return torch.where(neighborhoods.mask, vectors, 2.0 * cutoff).permute(1, 2, 0)
 
 
+def rounded(geometry: Geometry, dtype: torch.dtype) -> Geometry:
+    """Vectors and distances in the floating-point type of the network.
+
+    Differences of positions are small numbers: rounded, they are as good as new, wherever
+    the system is. The positions themselves would not be, see
+    :func:`.coulomb.periodicity.near_origin`.
+    """
+    if geometry.vectors.dtype == dtype:
+        return geometry
+    vectors, distances = geometry.vectors.to(dtype), geometry.distances.to(dtype)
+    return Geometry(geometry.graph, geometry.neighborhoods, vectors, distances)
+
+
 def geometry_of(graph: Graph, neighborhoods: Neighborhoods, cutoff: float) -> Geometry:
     """Vectors and distances of all pairs, see :func:`neighbor_vectors`."""
     vectors = neighbor_vectors(graph, neighborhoods, cutoff)

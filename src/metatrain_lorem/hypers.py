@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from metatrain.utils.data import DatasetInfo
 
 from .coulomb import CoulombSolver
-from .coulomb.windows import SMALLEST_ERROR
+from .coulomb.truncation import FINEST
 from .documentation import LongRangeHypers, ModelHypers
 from .network.reference import jax_binomial_errors, jax_solver
 
@@ -118,10 +118,10 @@ def check_hypers(hypers: Mapping[str, Any]) -> None:
         "must be between 0 and 1, or 'reference'",
     )
     _check(
-        accuracy == "reference" or accuracy >= SMALLEST_ERROR,
+        accuracy == "reference" or accuracy >= FINEST,
         "long_range.accuracy",
         accuracy,
-        f"float64 holds no more than {SMALLEST_ERROR}",
+        f"float64 holds no more than {FINEST}",
     )
     smearing, cutoff = long_range["smearing"], hypers["cutoff"]
     _check(

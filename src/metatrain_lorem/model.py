@@ -18,7 +18,6 @@ from metatrain.scaler import Scaler
 from metatrain.utils.abc import ModelInterface
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import DatasetInfo, TargetInfo
-from metatrain.utils.dtype import dtype_to_str
 from metatrain.utils.hypers import raise_if_hypers_mismatch
 from metatrain.utils.metadata import merge_metadata
 
@@ -163,6 +162,9 @@ class LOREM(ModelInterface[ModelHypers]):
                     )
                 if name in outputs:
                     atoms[name] = readout.target_map(features, nodes.spherical, samples)
+        # Scales, sums over atoms and the baseline in the type of the systems
+        for name, per_atom in atoms.items():
+            atoms[name] = per_atom.to(dtype=graph.positions.dtype)
 
         # Before any sum: the scales of a target may depend on the species.
         if not self.training or len(self.zero_sum_targets) > 0:
@@ -317,13 +319,17 @@ class LOREM(ModelInterface[ModelHypers]):
         With long-range interactions, the interaction range is infinite: an engine must
         not cut the system into domains. The model is in evaluation mode from now on, as
         wrappers such as metatrain's `llpr` expect.
+
+        Engines see float64, whatever the type of the network: positions, cells, vectors
+        of pairs, sums over atoms and the baseline are in float64, everything between in
+        the type of the network. float32 would round total energies of -1e6 eV to 0.06 eV,
+        and positions far away from the origin.
         """
-        dtype = next(self.parameters()).dtype
+        dtype = self.network.species.weight.dtype
         if dtype not in self.__supported_dtypes__:
             raise ValueError(f"unsupported dtype {dtype}")
         check_weights(self, "in the model to export", "take an earlier checkpoint")
-        # After training, baseline and scales may still be in float64.
-        self.to(dtype).eval()
+        self.eval()
         self.additive_models[0].weights_to(torch.device("cpu"), torch.float64)
         short_range = self.cutoff * (1 + len(self.network.messages))
         capabilities = ModelCapabilities(
@@ -332,10 +338,13 @@ class LOREM(ModelInterface[ModelHypers]):
             interaction_range=torch.inf if self.has_long_range else short_range,
             length_unit=self.dataset_info.length_unit,
             supported_devices=self.__supported_devices__,
-            dtype=dtype_to_str(dtype),
+            dtype="float64",
         )
         metadata = merge_metadata(self.metadata, metadata)
         model = with_fixed_tables(self, self.atomic_types)
+        # `mtt eval` takes the type of the first parameter for systems and labels
+        first = torch.empty(0, dtype=torch.float64)
+        model.register_parameter("edge", torch.nn.Parameter(first, requires_grad=False))
         return AtomisticModel(model, metadata, capabilities)
 
 

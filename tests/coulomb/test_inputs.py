@@ -20,6 +20,9 @@ from metatrain_lorem.coulomb import CoulombSolver, Pairs, coulomb_potentials
         ({"accuracy": 0.0}, "`accuracy` must be positive and below 1, got 0.0"),
         ({"accuracy": -1e-6}, "`accuracy` must be positive and below 1, got -1e-06"),
         ({"accuracy": 2.0}, "`accuracy` must be positive and below 1, got 2.0"),
+        ({"accuracy": 1e-300}, "`accuracy` must be at least 1e-13, as float64 holds no mo"),
+        ({"accuracy": "high"}, "`accuracy` must be a number, got 'high'"),
+        ({"cutoff": "5"}, "`cutoff` must be a number, got '5'"),
         ({"memory": -1}, "`memory` must be positive and finite, got -1"),
         ({"method": "p3m"}, "`method` must be 'auto', 'ewald' or 'mesh', got 'p3m'"),
     ],
@@ -52,6 +55,9 @@ def test_vacuum():
         ("pbc", lambda x: x.long(), "must be torch.bool, got torch.int64"),
         ("positions", lambda x: x * math.nan, "must be finite"),
         ("charges", lambda x: x / 0, "must be finite"),
+        ("positions", lambda x: x.numpy(), "must be a tensor, got ndarray"),
+        ("cell", lambda x: x.tolist(), "must be a tensor, got list"),
+        ("pbc", lambda x: True, "must be a tensor, got bool"),
     ],
 )
 def test_one_system(name, change, message):
@@ -105,3 +111,12 @@ def test_settings_are_shown():
     text = repr(CoulombSolver(5.0, 1.25, accuracy=1e-7, memory=2**20))
     for setting in ("cutoff=5", "smearing=1.25", "accuracy=1e-07", "1 MiB", "method=auto"):
         assert setting in text
+
+
+def test_atom_far_away():
+    """The neighbor list would end Python, by a division by zero."""
+    inputs = random_system(num_atoms=10)._asdict()
+    inputs["pbc"] = torch.tensor([False] * 3)
+    inputs["positions"][3, 2] += 1e7
+    with pytest.raises(ValueError, match=r"atom 3 is 1e\+07 away from the others"):
+        coulomb_potentials(**inputs, cutoff=5.0)

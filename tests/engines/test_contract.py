@@ -72,8 +72,8 @@ def forms(tmp_path_factory) -> dict[str, Form]:
         exported = model.export()
         path = str(folder / f"{dtype}.pt")
         exported.save(path)
-        made[name] = Form(load_atomistic_model(path), dtype)
-    return {**made, "eager": Form(exported, torch.float64)}
+        made[name] = Form(load_atomistic_model(path), torch.float64, TOLERANCES[dtype])
+    return {**made, "eager": Form(exported, torch.float64, TOLERANCES[torch.float64])}
 
 
 @pytest.fixture(params=FORMS)
@@ -89,7 +89,7 @@ def file(forms) -> Form:
 def assert_same(results: Results, expected: Results, form: Form) -> None:
     for value, reference in zip(results, expected, strict=True):
         scale = max(float(reference.abs().max()), 1.0)
-        tolerance = TOLERANCES[form.dtype] * scale
+        tolerance = form.tolerance * scale
         torch.testing.assert_close(
             value.double(), reference.double(), rtol=0, atol=tolerance
         )
@@ -132,7 +132,7 @@ def test_selected_atoms(file, name):
     part = block_of(file, MIXED, request("atom", selected))
     assert part.samples.values.tolist() == rows.tolist()
     positions = [EVERY.tolist().index(row) for row in rows.tolist()]
-    tolerance = TOLERANCES[file.dtype]
+    tolerance = file.tolerance
     torch.testing.assert_close(part.values, full[positions], rtol=tolerance, atol=tolerance)
     total = block_of(file, MIXED, request("system", selected)).values.sum()
     torch.testing.assert_close(
@@ -169,7 +169,7 @@ def test_atoms_sum_to_systems(form):
     expected = torch.zeros_like(systems).index_add(
         0, atoms.samples.column("system").long(), atoms.values
     )
-    tolerance = TOLERANCES[form.dtype]
+    tolerance = form.tolerance
     torch.testing.assert_close(systems, expected, rtol=tolerance, atol=10 * tolerance)
 
 

@@ -78,10 +78,14 @@ def test_time_and_memory_stay(model, capsys):
     quarter = max(rounds // 4, 1)
     growth = float(memories[-quarter:].mean() - memories[:quarter].mean())
     ratios = np.median(times[-quarter:], axis=0) / np.median(times[:quarter], axis=0)
+    steps = STEPS * len(SIZES) * len(PERIODIC)  # of a round
+    early = 1000 * times[:quarter].mean() / STEPS
+    late = 1000 * times[-quarter:].mean() / STEPS
     with capsys.disabled():
         print(
-            f"\n{times.size * STEPS} steps: memory {memories[0]:.0f} to {memories[-1]:.0f} "
-            f"MiB, times of the last quarter {np.median(ratios):.2f} of the first"
+            f"\nmemory after {4 * steps} and {(rounds + 1) * steps} steps: "
+            f"{memories[2]:.0f} and {memories[-1]:.0f} MiB; first and last quarter: "
+            f"{early:.1f} and {late:.1f} ms per step, median ratio {np.median(ratios):.2f}"
         )
     assert growth < 20.0
     assert np.median(ratios) < 1.3

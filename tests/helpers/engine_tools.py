@@ -25,6 +25,7 @@ class Form(NamedTuple):
 
     model: torch.nn.Module
     dtype: torch.dtype
+    tolerance: float  # of results, relative to the largest
 
 
 class Results(NamedTuple):

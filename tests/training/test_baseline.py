@@ -7,7 +7,9 @@ from helpers.systems import (
     molecule,
     rattled,
     single_atom,
+    slab,
     structure_of,
+    translated,
 )
 from helpers.training_tools import (
     dimers,
@@ -88,3 +90,20 @@ def test_unknown_species():
     system = get_system_with_neighbor_lists(dataset[1]["system"], requests)
     with pytest.raises(ValueError, match="atomic type '17'"):
         evaluate_model(exported, [system.to(torch.float32)], targets, is_training=False)
+
+
+@pytest.mark.parametrize("distance", [1e3, 1e7])
+def test_data_far_from_the_origin(distance):
+    """Nothing is lost before positions are rounded to float32 (at 1e7, to 1 Angstrom)."""
+    targets = {"energy": energy_info(gradients=("positions",))}
+    structures = [molecule(), slab(), crystal()]
+    losses = []
+    for shift in (0.0, distance):
+        moved = [translated(structure, [shift] * 3) for structure in structures]
+        dataset = make_dataset(moved, targets)
+        model = small_model(targets, types_of(dataset))
+        trainer = Trainer(training_hypers(targets, batch_size=3, best_model_metric="loss"))
+        torch.manual_seed(0)
+        train(model, trainer, [dataset], [dataset])
+        losses.append(trainer.best_metric)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)

@@ -22,6 +22,7 @@ from metatrain_lorem.training.data_checks import (
     Inspection,
     check_types,
     fingerprint,
+    tell_not_validated,
     tell_unseen_types,
 )
 from metatrain_lorem.training.frames import Frames
@@ -116,6 +117,44 @@ def test_close_atoms_are_told(caplog):
 
 
 # --- labels -----------------------------------------------------------------------------
+
+
+def test_forces_of_two_columns():
+    dataset = make_dataset([molecule(), molecule()], FORCES)
+    values = dataset[1].energy.block().gradient("positions").values
+    block = dataset[1].energy.block().copy()
+    short = mts.TensorBlock(block.values, block.samples, block.components, block.properties)
+    gradient = block.gradient("positions")
+    short.add_gradient(
+        "positions",
+        mts.TensorBlock(
+            values[:2],
+            mts.Labels(gradient.samples.names, gradient.samples.values[:2]),
+            gradient.components,
+            gradient.properties,
+        ),
+    )
+    labels = mts.TensorMap(dataset[1].energy.keys, [short])
+    wrong = Dataset.from_dict({"system": [dataset[1]["system"]], "energy": [labels]})
+    with pytest.raises(
+        ValueError, match="frame 0 .*forces of 'energy': 6 numbers for 3 at"
+    ):
+        inspect(wrong, FORCES)
+
+
+def test_labels_in_some_structures_only(caplog):
+    """metatrain drops forces of a file in which one frame lacks them."""
+    full, bare = make_dataset([molecule()], FORCES), make_dataset([molecule()], TARGETS)
+    with pytest.raises(ValueError, match="forces of 'energy' are here, .*`forces: off`"):
+        inspect(full, TARGETS)
+    only_stress = {"energy": energy_info(gradients=("positions",))}
+    with pytest.raises(ValueError, match="stress/virial of 'energy' .*`stress: off`"):
+        inspect(full, only_stress)
+    tell_not_validated(inspect(full, FORCES), inspect(full, FORCES))
+    assert warnings_of(caplog) == []
+    tell_not_validated(inspect(full, FORCES), inspect(bare, FORCES))
+    (message,) = warnings_of(caplog)
+    assert "structures have no forces of 'energy', stress/virial of 'energy':" in message
 
 
 @pytest.mark.parametrize(
@@ -229,6 +268,6 @@ def test_infeasible_cells_are_named():
     dataset = data(0, 1, structures=[vacuum])
     model = tiny_model(dataset, long_range={"max_degree": 0})
     hypers = tiny_trainer().hypers
-    words = "^frame 2 .from 0. of the training set: .3 atoms, .* GiB for its long-range"
+    words = "^frame 2 .from 0. of the training set: this structure .3 atoms, .* GiB"
     with pytest.raises(ValueError, match=words):
         inspect_data(model, [dataset], [dataset], hypers, "")

@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_training.py"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
-def test_killed_at_random(kills, tmp_path):
+def test_killed_at_random(kills, tmp_path, capsys):
     """Restarted each time: the weights of an uninterrupted training, bit for bit."""
     command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), str(kills)]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -25,6 +25,8 @@ def test_killed_at_random(kills, tmp_path):
     match = re.search(r"(\d+) kills, same weights", result.stdout)
     assert match, result.stdout
     assert int(match.group(1)) >= kills // 2
+    with capsys.disabled():
+        print(f"\n{result.stdout.strip()}")
 
 
 OPTIONS = f"""

@@ -60,7 +60,7 @@ def compare(model: AtomisticModel, solver: torch.nn.Module, atoms: ase.Atoms) ->
     :param atoms: structure that the solver can treat
     :raises ValueError: if torch-pme would need more than :data:`MEMORY`
     """
-    dtype = getattr(torch, model.capabilities().dtype)
+    dtype = model.module.network.species.weight.dtype
     system = System(
         torch.tensor(atoms.positions, dtype=dtype),
         charges_of_model(model, atoms).to(dtype),

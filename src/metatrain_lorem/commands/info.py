@@ -1,7 +1,6 @@
 """``mtt-lorem info``: the long-range part of a model, for a structure."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,8 @@ def describe(
         return "\n".join([*lines, "long range        none in this model"])
     solver = _solver(network.long_range.coulomb)
     num_columns = network.long_range.charges.num_columns
-    dtype = getattr(torch, json.loads(exported.capabilities.state)["dtype"])
+    is_single = network.species.weight == "FloatStorage"
+    dtype = torch.float32 if is_single else torch.float64
     positions = torch.tensor(atoms.positions, dtype=dtype)
     cell = torch.tensor(atoms.cell.array, dtype=dtype)
     plan = plan_of_one(solver, positions, cell, torch.tensor(atoms.pbc), num_columns)

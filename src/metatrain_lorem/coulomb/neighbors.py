@@ -2,6 +2,8 @@
 
 import torch
 
+from .checks import check_extent
+
 
 def neighbor_list(
     positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float
@@ -13,13 +15,16 @@ def neighbor_list(
     :param pbc: ``[3]`` booleans
     :param cutoff: in the unit of ``positions``
     :return: centers ``[P]``, neighbors ``[P]`` and integer cell shifts ``[P, 3]``
+    :raises ValueError: for an atom too far away from the others
     """
     import vesin  # only here: the network itself runs without it
 
+    points, box = (x.detach().cpu().double() for x in (positions, cell))
+    check_extent(points, box, pbc.cpu(), cutoff)
     calculator = vesin.NeighborList(cutoff=cutoff, full_list=True)
     centers, neighbors, shifts = calculator.compute(
-        points=positions.detach().cpu().double().numpy(),
-        box=cell.detach().cpu().double().numpy(),
+        points=points.numpy(),
+        box=box.numpy(),
         periodic=pbc.cpu().numpy(),
         quantities="ijS",
     )

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..ops.rows import count_rows
-from .cells import cell_volumes
+from ..ops.rows import count_rows, mean_rows, take_rows
+from .cells import cell_volumes, inverse_cells
 from .slab import slab_cells
 
 
@@ -77,6 +77,53 @@ def closed_cells(
     if 0 in num_periodic:
         cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
     return cells
+
+
+def near_origin(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    pbc: torch.Tensor,
+    systems: torch.Tensor,
+    lattices: Lattices,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same systems close to the origin, where they can be rounded.
+
+    float32 holds a position of 1000 Angstrom to 3e-5 Angstrom.
+
+    :param dtype: type of the results; nothing is done if it is the present one
+    :return: positions and cells, differentiable in both
+    """
+    if positions.dtype == dtype or positions.shape[0] == 0:
+        return positions, cells
+    positions = moved_to_origin(positions, cells, pbc, systems, lattices)
+    return positions.to(dtype), cells.to(dtype)
+
+
+def moved_to_origin(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    pbc: torch.Tensor,
+    systems: torch.Tensor,
+    lattices: Lattices,
+) -> torch.Tensor:
+    """Each atom moved into the cell by lattice vectors, then all atoms by their mean.
+
+    :param positions: ``[N, 3]``
+    :param cells: ``[S, 3, 3]``
+    :param pbc: ``[S, 3]``
+    :param systems: ``[N]``
+    :param lattices: the closed cells of these systems
+    :return: ``[N, 3]``, with the derivatives by positions and cells
+    """
+    inverse = inverse_cells(lattices.cells).to(positions.device, positions.dtype)
+    rows = positions.detach().unsqueeze(1)
+    coordinates = torch.bmm(rows, inverse.index_select(0, systems))
+    whole = torch.floor(coordinates) * pbc.index_select(0, systems).unsqueeze(1)
+    shifts = torch.bmm(whole, cells.index_select(0, systems)).squeeze(1)
+    positions = positions - shifts
+    means = mean_rows(positions.detach(), systems, cells.shape[0])
+    return positions - take_rows(means, systems)
 
 
 def some_lattices(lattices: Lattices, systems: list[int]) -> Lattices:

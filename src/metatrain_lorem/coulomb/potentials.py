@@ -4,7 +4,14 @@ import torch
 
 from ..ops.budget import MEMORY
 from ..ops.safe_norm import safe_norm
-from .checks import check_kind, check_like, check_positive, check_shape, check_system
+from .checks import (
+    check_accuracy,
+    check_kind,
+    check_like,
+    check_positive,
+    check_shape,
+    check_system,
+)
 from .feasible import check_pairs
 from .neighbors import neighbor_list
 from .periodicity import checked_lattices
@@ -47,7 +54,7 @@ def coulomb_potentials(
     """
     _check(positions, charges, cell, pbc)
     check_positive("cutoff", cutoff)
-    check_positive("accuracy", accuracy, 1.0)
+    check_accuracy(accuracy)
     num_atoms = positions.shape[0]
     if num_atoms == 0:
         return charges
@@ -76,6 +83,10 @@ def _check(
     positions: torch.Tensor, charges: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor
 ) -> None:
     """Shapes and types, and numbers that are none."""
+    tensors = {"positions": positions, "charges": charges, "cell": cell, "pbc": pbc}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"`{name}` must be a tensor, got {type(tensor).__name__}")
     check_system(positions, charges)
     check_shape("cell", cell, [3, 3])
     check_like("cell", cell, positions)

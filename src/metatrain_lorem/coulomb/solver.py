@@ -5,7 +5,7 @@ import torch
 from ..ops.budget import MEMORY
 from ..ops.rows import take_rows
 from .cells import cell_volumes
-from .checks import check_inputs, check_positive, check_smearing
+from .checks import check_accuracy, check_inputs, check_positive, check_smearing
 from .kspace import ReciprocalSum
 from .kvectors import KBox, KSphere
 from .mesh import MeshSum
@@ -64,7 +64,7 @@ class CoulombSolver(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_positive("cutoff", cutoff)
-        check_positive("accuracy", accuracy, 1.0)
+        check_accuracy(accuracy)
         check_positive("memory", memory)
         if method not in ["auto", "ewald", "mesh"]:
             raise ValueError(f"`method` must be 'auto', 'ewald' or 'mesh', got '{method}'")

@@ -23,6 +23,7 @@ import math
 
 
 SAFETY = 4.0
+FINEST = 1e-13  # accuracy that double precision holds
 
 
 def reciprocal_error(x: float, spacing: float, safety: float = SAFETY) -> float:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from .truncation import SAFETY
+from .truncation import FINEST, SAFETY
 
 
-SMALLEST_ERROR = 1e-13  # that float64 holds
 EDGE_ORDER = 3  # of the zero of the Fourier transform at the bandwidth
 
 
@@ -28,13 +27,10 @@ def cosine_window(accuracy: float) -> Window:
     """The window of the smallest bandwidth at which sums have an accuracy.
 
     :param accuracy: see :mod:`.truncation`
-    :raises ValueError: if it is below :data:`SMALLEST_ERROR`
     """
-    if accuracy < SMALLEST_ERROR:
-        raise ValueError(f"`accuracy` must be at least {SMALLEST_ERROR}, got {accuracy}")
     bandwidth = 6.0
     window = window_of_bandwidth(bandwidth)
-    while window.error > accuracy:
+    while window.error > max(accuracy, FINEST):
         bandwidth += 0.25
         window = window_of_bandwidth(bandwidth)
     return window

@@ -1,4 +1,4 @@
-"""A calculator for ASE that keeps float32 precise far away from the origin."""
+"""A calculator for ASE that names what it refuses, and wraps atoms into the cell."""
 
 import warnings
 from typing import Any
@@ -13,14 +13,18 @@ from metatomic_ase import MetatomicCalculator
 from ..structure_checks import SAME_PLACE, check_structure, closest_pair
 
 
+# Angstrom that an atom moves at most from one step of a simulation to the next
+STEP = 0.3
+
+
 class WrappingCalculator(MetatomicCalculator):
     """:class:`metatomic_ase.MetatomicCalculator` that moves atoms close to the origin.
 
-    A model in float32 gets positions that are rounded to 24 bits: at 1000 Angstrom, they
-    are wrong by 3e-5 Angstrom, and nothing inside of the model can bring back what was
-    lost. So atoms are wrapped into the cell, and systems are centered along their open
-    directions, before the positions are rounded. Neither changes the physics. Models in
-    float64 do not need it.
+    Exported models take positions in float64. Those of wrappers around a model, such as
+    metatrain's `llpr`, may take float32: positions of 1000 Angstrom are rounded to 3e-5
+    Angstrom, and nothing inside of the model can bring back what was lost. So atoms are
+    wrapped into the cell, and systems are centered along their open directions. Neither
+    changes the physics.
 
     Besides, ``free_energy`` is the energy (some of ASE's thermostats and filters ask for
     it), and what the model cannot treat is named before anything runs: unknown elements,
@@ -33,7 +37,7 @@ class WrappingCalculator(MetatomicCalculator):
     def __init__(self, model: Any, **options: Any) -> None:
         super().__init__(model, **options)
         self.atomic_types = set(self.model().capabilities().atomic_types)
-        self.formula = ""  # of the atoms whose distances have been checked
+        self.last: ase.Atoms | None = None  # the atoms before, their distances checked
 
     def calculate(
         self, atoms: ase.Atoms, properties: list[str], system_changes: list[str]
@@ -89,18 +93,24 @@ class WrappingCalculator(MetatomicCalculator):
             )
         arrays = atoms.positions, atoms.cell.array, atoms.pbc
         check_structure(*arrays)
-        formula = str(atoms.symbols)
-        if formula == self.formula:
-            return  # atoms that moved: forces push them apart
-        self.formula = formula
+        is_step, self.last = self._is_step(atoms), atoms.copy()
+        if is_step:
+            return  # forces push atoms apart
         pair = closest_pair(*arrays)
         if pair is not None:
             distance, first, second = pair
             text = f"atoms {first} and {second} (from 0) are {distance:.2g} Angstrom apart"
             if distance < SAME_PLACE:
-                self.formula = ""
+                self.last = None
                 raise ValueError(f"{text}: remove one of them")
             warnings.warn(f"{text}, closer than any bond", stacklevel=5)
+
+    def _is_step(self, atoms: ase.Atoms) -> bool:
+        """Whether these are the atoms before, hardly moved: distances are slow to check."""
+        last = self.last
+        if last is None or not np.array_equal(last.numbers, atoms.numbers):
+            return False
+        return float(np.abs(last.positions - atoms.positions).max(initial=0.0)) < STEP
 
     def _check_results(self) -> None:
         for name in ("energy", "forces"):

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..coulomb.periodicity import near_origin
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.real_space import Pairs
 from ..coulomb.solver import CoulombSolver
@@ -67,9 +68,15 @@ class LongRange(torch.nn.Module):
         graph, neighborhoods = geometry.graph, geometry.neighborhoods
         charges = self.charges(features.scalars, features.spherical)
         pairs = Pairs(neighborhoods.centers, neighborhoods.neighbors, geometry.distances)
-        potentials = self.coulomb.evaluate(
-            graph.positions, charges, graph.cells, pairs, plan
+        positions, cells = near_origin(
+            graph.positions,
+            graph.cells,
+            plan.pbc,
+            plan.systems,
+            plan.lattices,
+            charges.dtype,
         )
+        potentials = self.coulomb.evaluate(positions, charges, cells, pairs, plan)
         expanded = self.expand(potentials[:, 1:].unsqueeze(2))
         products = self.product(expanded, features.spherical)
         inputs = torch.cat([potentials[:, :1], self.norms(products).flatten(1)], dim=1)

@@ -9,7 +9,7 @@ import torch
 
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.solver import CoulombSolver
-from ..graph import Graph, Neighborhoods, gather_neighborhoods, geometry_of
+from ..graph import Graph, Neighborhoods, gather_neighborhoods, geometry_of, rounded
 from .features import Sizes
 from .long_range import LongRange
 from .messages import Messages
@@ -138,15 +138,21 @@ class Network(ShortRange):
         return Plan(gather_neighborhoods(graph), coulomb)
 
     def evaluate(self, graph: Graph, plan: Plan) -> Nodes:
-        """Features of the atoms, with a plan that was made before."""
+        """Features of the atoms, with a plan that was made before.
+
+        Positions and cells may be float64 while the network is float32.
+        """
+        dtype = self.species.weight.dtype
         geometry = geometry_of(graph, plan.neighborhoods, self.cutoff)
+        geometry = rounded(geometry, dtype)
 
         features = self.short_range(geometry)
         stages = [features]
         for message in self.messages:
             features = message(geometry, features)
             stages.append(features)
-        charges = potentials = graph.positions.new_zeros(graph.positions.shape[0], 0)
+        none = geometry.distances.new_zeros(graph.positions.shape[0], 0)
+        charges = potentials = none
         coulomb = plan.coulomb
         if self.long_range is not None and coulomb is not None:
             features, charges, potentials = self.long_range(geometry, features, coulomb)

@@ -19,6 +19,7 @@ from metatrain.utils.scaler import get_remove_scale_transform
 
 from .added_types import fit_added_types
 from .batches import AnyDataset, Batch, TensorMaps, Transform
+from .origin import close_to_origin
 
 
 def fit_baseline(
@@ -111,6 +112,7 @@ def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
     model.scaler.scales_to(device, double)
     return [
         _known_types_only(model.additive_models[0].atomic_types),
+        close_to_origin,
         get_system_with_neighbor_lists_transform(get_requested_neighbor_lists(model)),
         get_remove_additive_transform(additive_models, model.dataset_info.targets),
         get_remove_scale_transform(scaler),

@@ -45,7 +45,7 @@ class Inspection:
         self.sizes: list[tuple[int, str]] = []  # number of atoms and name
         self.types: dict[int, str] = {}  # atomic type -> name of the first structure
         self.missing: dict[str, list[str]] = {}  # label -> names of structures
-        self.present: set[str] = set()
+        self.present: set[str] = set()  # labels
         self.close: list[str] = []
         self.unsymmetric: list[str] = []
         self.largest: dict[str, list[tuple[float, str]]] = {}
@@ -62,7 +62,8 @@ class Inspection:
             fields = sample._asdict()
             for target in self.targets:
                 if target in fields:
-                    self._add_labels(target, fields[target], name, labels)
+                    values = fields[target]
+                    self._add_labels(target, values, len(system), name, labels)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         self.structures.setdefault(own, name)
@@ -86,11 +87,25 @@ class Inspection:
             )
         self.close.append(f"atoms {first} and {second} ({distance:.2g}) of {name}")
 
-    def _add_labels(self, target: str, labels: Any, name: str, digest: Any) -> None:
+    def _add_labels(
+        self, target: str, labels: Any, num_atoms: int, name: str, digest: Any
+    ) -> None:
         for block in labels.blocks():
             parts = {f"'{target}'": block.values}
             for gradient, part in block.gradients():
-                parts[f"{NAMES.get(gradient, gradient)} of '{target}'"] = part.values
+                if gradient == "positions" and len(part.values) != num_atoms:
+                    raise ValueError(
+                        f"forces of '{target}': {part.values.numel()} numbers for "
+                        f"{num_atoms} atoms, instead of 3 for each: correct their columns"
+                    )
+                word = NAMES.get(gradient, gradient)
+                if gradient not in self.targets[target].gradients:
+                    raise ValueError(
+                        f"{word} of '{target}' are here, but not in all training "
+                        "structures: give them to all, or switch them off "
+                        f"(`{word.split('/')[0]}: off`)"
+                    )
+                parts[f"{word} of '{target}'"] = part.values
             for key, tensor in parts.items():
                 values = tensor.numpy()
                 digest.update(np.ascontiguousarray(values).tobytes())
@@ -152,7 +167,7 @@ class Inspection:
             odd = [f"{n} ({v:.3g})" for v, n in values if v > OUTLIER * typical > 0]
             if odd:
                 logging.warning(
-                    f"Largest {key} is usually about {typical:.3g}, but not in "
+                    f"The largest of the {key} is usually about {typical:.3g}, but not in "
                     f"{_first(odd)}: such outliers spoil a training"
                 )
 
@@ -183,6 +198,16 @@ def check_types(training: Inspection, validation: Inspection, known: list[int]) 
                 f"{types[atomic_type]} holds {atomic_type}: correct `atomic_types` in the "
                 "options, or leave out the structure"
             )
+
+
+def tell_not_validated(training: Inspection, validation: Inspection) -> None:
+    """Warn of labels of which there are no errors, so that they choose no best model."""
+    lacking = sorted(training.present - validation.present)
+    if lacking and validation.sizes:
+        logging.warning(
+            f"The validation structures have no {', '.join(lacking)}: there are no errors "
+            "of these, and the best model is chosen without them"
+        )
 
 
 def tell_unseen_types(

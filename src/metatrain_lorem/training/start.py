@@ -9,7 +9,7 @@ from metatrain.utils.abc import ModelInterface
 
 from ..coulomb.estimate import check_one
 from .batches import AnyDataset
-from .data_checks import Inspection, check_types
+from .data_checks import Inspection, check_types, tell_not_validated
 from .frames import name_frames, read_options
 from .not_learned import what_is_not_learned
 from .option_checks import check_batch_sizes, check_options, tell_without_effect
@@ -45,6 +45,7 @@ def inspect_data(
     check_types(training, validation, model.atomic_types)
     training.check_labels(_fitted(model, hypers))
     validation.check_labels([])
+    tell_not_validated(training, validation)
     check_batch_sizes(hypers, training)
     return training, validation
 
@@ -60,7 +61,8 @@ def _long_range_check(model: ModelInterface) -> Callable[[System], None]:
             try:
                 check_one(long_range.coulomb, *tensors, columns)
             except ValueError as error:
-                raise ValueError(str(error).removeprefix("system 0 ")) from None
+                message = str(error).removeprefix("system 0 ")
+                raise ValueError(f"this structure {message}") from None
 
     return check
 
