@@ -5,9 +5,9 @@
 Ceilings are measured: large matrix products, and copies of arrays beyond the caches.
 Operations are those of the algorithm without long range (energy and forces: the forward
 ones, and twice as many for the backward pass); bytes are those of arrays that the backward
-pass needs, written once and read once. Kernels are operations that are not mere views (on
-a GPU, about as many launches). Steps of the data flow are measured alone, each with its
-derivative in the features that it gets.
+pass needs, written once and read once. Kernels are those of ``operations.py``, with long
+range. Steps of the data flow are measured alone, each with its derivative in the features
+that it gets.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ from measure import (
     median_time,
     write_results,
 )
+from operations import count_inference
 from structures import crystal, water_box
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from metatrain_lorem.coulomb import Pairs
 from metatrain_lorem.graph import (
@@ -99,32 +99,9 @@ def measure(atoms: Atoms, peak: float, bandwidth: float) -> dict[str, Any]:
         "GB": gigabytes,
         "floor ms": 1e3 * max(flops / peak, 1e9 * gigabytes / bandwidth),
         **{kind: 1e3 * value for kind, value in seconds.items()},
-        "kernels": count_kernels(graph),
+        "kernels": count_inference(graph)["total"],
         "steps": step_times(graph),
     }
-
-
-class KernelCounter(TorchDispatchMode):
-    """Counts the operations that are not views."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, arguments: Any = (), options: Any = None
-    ) -> Any:
-        self.count += int(not function.is_view)
-        return function(*arguments, **(options or {}))
-
-
-def count_kernels(graph: Graph) -> int:
-    """Kernels of energy and forces with long range."""
-    model = EnergyModel()
-    # The counter sees the backward pass in its own thread only.
-    with torch.autograd.set_multithreading_enabled(False), KernelCounter() as counter:
-        energy_and_forces(model, graph)
-    return counter.count
 
 
 def step_times(graph: Graph) -> dict[str, float]:
