@@ -168,7 +168,9 @@ def environment(metatrain_wheel, tmp_path_factory) -> Environment:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", ["build_wheel", "build_editable"])
+@pytest.mark.parametrize(
+    "build", ["build_wheel", pytest.param("build_editable", marks=pytest.mark.soak)]
+)
 def test_install_and_uninstall(build, environment, metatrain_wheel, tmp_path, monkeypatch):
     """metatrain stays as it was, whatever is installed or removed first."""
     monkeypatch.chdir(ROOT)

@@ -151,7 +151,7 @@ def test_cell_changes_meet_what_may_step(kind):
     system = crystal("ewald")
     results = [
         energy_forces_virial(system, deformation, smearing=CUTOFF / 4)[0]
-        for deformation in deformations(kind)
+        for deformation in deformations(kind)[::4]
     ]
     steps = torch.stack(results).diff(n=4).abs().max() / len(system.positions)
     assert float(steps) > 1e-6
