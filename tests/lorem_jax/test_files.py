@@ -6,6 +6,7 @@ import pytest
 from helpers.parity_tools import CHECKPOINT, FILES
 
 from metatrain_lorem.lorem_jax.files import (
+    read_jax_model,
     read_parameters,
     write_jax_model,
     write_parameters,
@@ -44,3 +45,8 @@ def test_parameter_files():
 def test_wrong_parameter_files(tree, message):
     with pytest.raises(ValueError, match=message):
         read_parameters(msgpack.packb(tree))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file '.*model.yaml': give the folder"):
+        read_jax_model(tmp_path)

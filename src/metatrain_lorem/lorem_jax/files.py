@@ -56,9 +56,14 @@ def read_jax_model(folder: str | Path) -> JaxModel:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[Path]:
-    """Name the file in errors of its content, also if it is not text."""
+    """Name the file in errors of its content, also if it is not text or not there."""
     try:
         yield path
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"there is no file '{path}': give the folder of a checkpoint of lorem-jax, "
+            "whose folder 'model' holds model.yaml, baseline.yaml and model.msgpack"
+        ) from error
     except ValueError as error:
         raise ValueError(f"'{path}': {error}") from error
 
