@@ -112,7 +112,7 @@ def _lines(result: Estimate, solver: torch.nn.Module, num_columns: int) -> list[
     lines = [f"method            {METHODS[result.method]}"]
     if result.method != "open":
         width = solver.split.smearing
-        lines.append(f"real space        cutoff {solver.cutoff:g}, smearing {width:g}")
+        lines.append(f"real space        cutoff {solver.cutoff:g}, smearing {width:.4g}")
     if result.method == "ewald":
         lines.append(f"k-vectors         {result.num_k} (half space)")
     if result.method == "mesh":

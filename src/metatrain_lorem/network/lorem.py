@@ -3,7 +3,7 @@
 This module and what it imports need torch and e3nn only.
 """
 
-from typing import NamedTuple, Optional
+from typing import Literal, NamedTuple, Optional
 
 import torch
 
@@ -70,7 +70,7 @@ class Network(ShortRange):
         num_features: int = 128,
         num_spherical_features: int = 8,
         num_radial: int = 32,
-        radial_functions: str = "smooth",
+        radial_functions: Literal["smooth", "paper"] = "smooth",
         num_species_features: int = 8,
         num_message_passing: int = 0,
         equivariant_message_passing: bool = True,
