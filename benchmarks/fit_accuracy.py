@@ -24,7 +24,6 @@ from metatrain_lorem.coulomb.truncation import (
     SAFETY,
     real_space_error,
     reciprocal_error,
-    widest_smearing,
 )
 from metatrain_lorem.coulomb.windows import cosine_window
 
@@ -114,6 +113,22 @@ def reciprocal_part(system: System, smearing: float | None, accuracy: float, met
         (radius,) = solver.planner.kvectors.radii(lattices)
         expected = reciprocal_error(radius * smearing, spacing / smearing, safety=1.0)
     return lambda x: 0.5 * solver.beyond_cutoff(x, charges, cell[None], plan), expected
+
+
+def widest_smearing(volume: float, cutoff: float, accuracy: float) -> float:
+    """Width of Gaussian charges whose real-space sum has the wanted accuracy.
+
+    :param volume: volume per atom
+    :param cutoff: radius of the real-space sum
+    :param accuracy: wanted :func:`real_space_error`
+    :return: width in the unit of ``cutoff``
+    """
+    spacing = volume ** (1 / 3) / cutoff
+    y = math.sqrt(-2 * math.log(accuracy))
+    for _ in range(4):
+        prefactor = real_space_error(y, spacing) * math.exp(0.5 * y * y)
+        y = math.sqrt(max(2 * math.log(prefactor / accuracy), 1.0))
+    return cutoff / y
 
 
 def real_space_part(system: System, accuracy: float):

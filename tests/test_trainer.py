@@ -19,7 +19,6 @@ from helpers.systems import (
     slab,
 )
 from helpers.training_tools import (
-    ARCHITECTURE,
     DATA,
     DIMERS,
     assert_same_state,
@@ -34,6 +33,7 @@ from helpers.training_tools import (
     training_hypers,
     types_of,
     with_muon,
+    write_options,
 )
 from metatrain.utils.data import Dataset
 from metatrain.utils.io import model_from_checkpoint, trainer_from_checkpoint
@@ -82,20 +82,6 @@ def test_restart_repeats_an_uninterrupted_run(optimizer, schedule, tmp_path):
             assert torch.equal(value, other.best_model_state_dict[name]), name
 
 
-OPTIONS = f"""
-seed: 3
-architecture:
-  name: {ARCHITECTURE}
-  model: {{max_degree: 1, num_features: 4, num_radial: 2, long_range: {{max_degree: 0}}}}
-  training: {{num_epochs: 2, batch_size: 4, checkpoint_interval: 1}}
-training_set:
-  systems: {{read_from: data.xyz, length_unit: Angstrom}}
-  targets: {{energy: {{key: relative_energy, unit: eV, forces: {{key: forces}}}}}}
-validation_set: 0.2
-test_set: 0.1
-"""
-
-
 def mtt(folder: Path, *arguments: str) -> None:
     """metatrain's command line."""
     command = [sys.executable, "-m", "metatrain", *arguments]
@@ -106,7 +92,9 @@ def mtt(folder: Path, *arguments: str) -> None:
 @pytest.mark.slow
 def test_restart_on_the_command_line(tmp_path):
     """``mtt train --restart auto`` after the loss of all but the first epoch."""
-    (tmp_path / "options.yaml").write_text(OPTIONS)
+    training = "{num_epochs: 2, batch_size: 4, checkpoint_interval: 1}"
+    options = write_options(tmp_path, "data.xyz", training)
+    options.write_text(options.read_text() + "test_set: 0.1\n")
     ase.io.write(tmp_path / "data.xyz", ase.io.read(DIMERS, "::5"))
     mtt(tmp_path, "train", "options.yaml")
     complete = torch.load(tmp_path / "model.ckpt", weights_only=False)

@@ -222,3 +222,24 @@ def assert_same_state(first: torch.nn.Module, second: torch.nn.Module) -> None:
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
+
+
+def write_options(folder: Path, data: str, training: str) -> Path:
+    """``options.yaml`` of a small model of the dimers, for metatrain's command line.
+
+    :param data: file of the structures
+    :param training: hyper-parameters of the training, as YAML in one line
+    """
+    path = folder / "options.yaml"
+    path.write_text(f"""
+seed: 3
+architecture:
+  name: {ARCHITECTURE}
+  model: {{max_degree: 1, num_features: 4, num_radial: 2, long_range: {{max_degree: 0}}}}
+  training: {training}
+training_set:
+  systems: {{read_from: {data}, length_unit: Angstrom}}
+  targets: {{energy: {{key: relative_energy, unit: eV, forces: {{key: forces}}}}}}
+validation_set: 0.2
+""")
+    return path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.training_tools import ARCHITECTURE, DIMERS
+from helpers.training_tools import DIMERS, write_options
 
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_training.py"
@@ -29,23 +29,11 @@ def test_killed_at_random(kills, tmp_path, capsys):
         print(f"\n{result.stdout.strip()}")
 
 
-OPTIONS = f"""
-seed: 3
-architecture:
-  name: {ARCHITECTURE}
-  model: {{max_degree: 1, num_features: 4, num_radial: 2, long_range: {{max_degree: 0}}}}
-  training: {{num_epochs: 100000, batch_size: 8, checkpoint_interval: 100000}}
-training_set:
-  systems: {{read_from: {DIMERS}, length_unit: Angstrom}}
-  targets: {{energy: {{key: relative_energy, unit: eV, forces: {{key: forces}}}}}}
-validation_set: 0.2
-"""
-
-
 @pytest.mark.slow
 def test_sigterm_on_the_command_line(tmp_path):
     """As `scancel` sends it: a checkpoint, an exit status, and a restart from there."""
-    (tmp_path / "options.yaml").write_text(OPTIONS)
+    training = "{num_epochs: 100000, batch_size: 8, checkpoint_interval: 100000}"
+    write_options(tmp_path, str(DIMERS), training)
     command = [sys.executable, "-W", "ignore", "-m", "metatrain", "train", "options.yaml"]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         end = time.monotonic() + 300

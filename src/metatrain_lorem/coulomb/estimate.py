@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import torch
 
+from .feasible import numbers_kept
 from .mesh_size import BLOCK, ORDER, num_points
-from .periodicity import checked_lattices
+from .periodicity import Lattices, checked_lattices
 from .plan import CoulombPlan, EwaldGroup, MeshGroup
 from .solver import CoulombSolver
 
@@ -37,9 +38,8 @@ def plan_of_one(
         raise an error of its own
     """
     systems = torch.zeros(positions.shape[0], dtype=torch.int64)
-    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
-    lattices = checked_lattices(positions, cells, periodic, systems, solver.vacuum)
-    return solver.planner(lattices, periodic, systems, num_columns)
+    lattices = _lattices_of_one(solver, positions, cell, pbc)
+    return solver.planner(lattices, pbc.unsqueeze(0), systems, num_columns)
 
 
 def check_one(
@@ -54,11 +54,17 @@ def check_one(
     :param num_columns: columns of charges
     :raises ValueError: see :func:`plan_of_one`, and :mod:`.feasible`
     """
-    systems = torch.zeros(positions.shape[0], dtype=torch.int64)
-    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
-    lattices = checked_lattices(positions, cells, periodic, systems, solver.vacuum)
+    lattices = _lattices_of_one(solver, positions, cell, pbc)
     largest = solver.planner.kvectors.largest(lattices)
     solver.planner.methods(lattices, largest, num_columns)
+
+
+def _lattices_of_one(
+    solver: CoulombSolver, positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor
+) -> Lattices:
+    systems = torch.zeros(positions.shape[0], dtype=torch.int64)
+    cells, periodic = cell.unsqueeze(0), pbc.unsqueeze(0)
+    return checked_lattices(positions, cells, periodic, systems, solver.vacuum)
 
 
 def estimate(
@@ -99,8 +105,7 @@ def estimate(
 def ewald_numbers(group: EwaldGroup, num_columns: int) -> float:
     """Numbers that an Ewald sum keeps for its derivatives."""
     num_atoms, num_planes = group.batch.atoms.numel(), group.kvectors.planes.shape[0]
-    waves = 2 * (group.kvectors.highest + 1) * num_columns
-    return num_planes * (3 * num_atoms + 6 * waves) + 3 * num_atoms * waves
+    return numbers_kept(num_atoms, num_planes, group.kvectors.highest, num_columns)
 
 
 def mesh_numbers(group: MeshGroup, num_columns: int) -> float:

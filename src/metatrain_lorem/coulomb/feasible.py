@@ -25,13 +25,23 @@ def check_ewald(
     :param limit: of the memory, in bytes
     :raises ValueError: naming system, number of k-vectors, memory and remedies
     """
-    # Those in an ellipsoid; see `estimate.ewald_numbers` for the arrays
+    # Those in an ellipsoid
     num_planes = 0.785 * (largest[0] + 1.0) * (2.0 * largest[1] + 1.0)
     num_k = int(0.667 * num_planes * (2.0 * largest[2] + 1.0))
-    waves = 2.0 * (largest[2] + 1.0) * num_columns
-    numbers = num_planes * (3.0 * num_atoms + 6.0 * waves) + 3.0 * num_atoms * waves
+    numbers = numbers_kept(num_atoms, num_planes, largest[2], num_columns)
     if 4.0 * numbers > limit:
         refuse(system, num_atoms, lengths, f"{num_k} k-vectors", 4.0 * numbers)
+
+
+def numbers_kept(
+    num_atoms: int, num_planes: float, highest: int, num_columns: int
+) -> float:
+    """Numbers that an Ewald sum keeps for its derivatives.
+
+    :param num_planes: lines of k-vectors, see :class:`.KVectors`, as ``highest``
+    """
+    waves = 2.0 * (highest + 1.0) * num_columns
+    return num_planes * (3.0 * num_atoms + 6.0 * waves) + 3.0 * num_atoms * waves
 
 
 def check_mesh(

@@ -81,19 +81,3 @@ def reciprocal_radius(spacing: float, smearing: float, accuracy: float) -> float
         prefactor = reciprocal_error(x, spacing / smearing) * math.exp(0.5 * x * x)
         x = math.sqrt(max(2 * math.log(prefactor / accuracy), 1.0))
     return x / smearing
-
-
-def widest_smearing(volume: float, cutoff: float, accuracy: float) -> float:
-    """Width of Gaussian charges whose real-space sum has the wanted accuracy.
-
-    :param volume: volume per atom
-    :param cutoff: radius of the real-space sum
-    :param accuracy: wanted :func:`real_space_error`
-    :return: width in the unit of ``cutoff``
-    """
-    spacing = volume ** (1 / 3) / cutoff
-    y = math.sqrt(-2 * math.log(accuracy))
-    for _ in range(4):
-        prefactor = real_space_error(y, spacing) * math.exp(0.5 * y * y)
-        y = math.sqrt(max(2 * math.log(prefactor / accuracy), 1.0))
-    return cutoff / y
