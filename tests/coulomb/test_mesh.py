@@ -46,7 +46,8 @@ def test_agrees_with_ewald(cell, pbc):
         rotated = system._replace(
             positions=system.positions @ matrix.T, cell=system.cell @ matrix.T
         )
-        for turned in (system, rotated):
+        # Rotations need not be tried at each accuracy.
+        for turned in (system, rotated) if accuracy == 1e-5 else (system,):
             expected = potentials_forces_stress(turned, accuracy=1e-9, method="ewald")
             results = potentials_forces_stress(turned, accuracy=accuracy, method="mesh")
             first = turned._replace(charges=turned.charges[:, :1])
@@ -140,16 +141,16 @@ def test_method_is_chosen_by_size():
 
 @pytest.mark.slow
 def test_many_atoms():
-    """97 336 ions: the energy per atom is that of the small crystal."""
+    """21 952 ions: the energy per atom is that of the small crystal."""
     unit = torch.tensor([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]).double()
     unit = 2.8 * torch.cat([unit, unit + torch.tensor([1.0, 0.0, 0.0])])
-    shifts = 5.6 * torch.cartesian_prod(*[torch.arange(23.0)] * 3).double()
+    shifts = 5.6 * torch.cartesian_prod(*[torch.arange(14.0)] * 3).double()
     positions = (unit + shifts.unsqueeze(1)).reshape(-1, 3)
-    charges = torch.cat([torch.ones(4), -torch.ones(4)]).double().repeat(23**3)
+    charges = torch.cat([torch.ones(4), -torch.ones(4)]).double().repeat(14**3)
     potentials = coulomb_potentials(
         positions,
         charges.unsqueeze(1),
-        23 * 5.6 * torch.eye(3, dtype=torch.float64),
+        14 * 5.6 * torch.eye(3, dtype=torch.float64),
         torch.tensor([True] * 3),
         cutoff=CUTOFF,
         smearing=1.25,

@@ -20,11 +20,12 @@ def sweep():
         for repeats, rattle in [(1, 0.3), (2, 0.0), (2, 0.1)]:
             yield supercell(name, repeats, rattle)
     for cell in CELLS:
-        for num_atoms in (2, 10, 100):
+        for num_atoms in (2, 10):
             system = random_system(cell, num_atoms, 1, seed=num_atoms)
             yield system
             yield system._replace(charges=system.charges - system.charges.mean())
             yield system._replace(charges=torch.ones_like(system.charges))
+        yield random_system(cell, 100, 1, seed=100)
 
 
 def potentials_and_forces(system, **kwargs):
@@ -34,32 +35,32 @@ def potentials_and_forces(system, **kwargs):
     return potentials.detach(), torch.autograd.grad(energy, positions)[0]
 
 
-@pytest.mark.parametrize("accuracy", [1e-3, 1e-7])
-def test_accuracy_is_kept(accuracy):
-    worst = 0.0
+def test_accuracy_is_kept():
+    worst = {1e-3: 0.0, 1e-7: 0.0}
     for system in sweep():
         expected = potentials_and_forces(system, smearing=0.6, accuracy=1e-13)
-        results = potentials_and_forces(system, accuracy=accuracy)
-        errors = relative_errors(system, results, expected)
-        assert max(errors) < accuracy
-        worst = max(worst, *errors)
+        for accuracy in worst:
+            results = potentials_and_forces(system, accuracy=accuracy)
+            errors = relative_errors(system, results, expected)
+            assert max(errors) < accuracy
+            worst[accuracy] = max(worst[accuracy], *errors)
     # The estimate is not a waste either.
-    assert worst > 0.1 * accuracy
+    assert all(error > 0.1 * accuracy for accuracy, error in worst.items())
 
 
 @pytest.mark.parametrize("smearing", [0.8, 1.25])
-@pytest.mark.parametrize("accuracy", [1e-4, 1e-6])
-def test_accuracy_of_the_reciprocal_sum(smearing, accuracy):
+def test_accuracy_of_the_reciprocal_sum(smearing):
     for scale in (1.0, 2.5):
         for system in [*sweep()][::5]:
             system = system._replace(
                 positions=scale * system.positions, cell=scale * system.cell
             )
-            expected, results = (
-                potentials_and_forces(system, smearing=smearing, accuracy=a)
-                for a in (1e-13, accuracy)
+            expected, *results = (
+                potentials_and_forces(system, smearing=smearing, accuracy=accuracy)
+                for accuracy in (1e-13, 1e-4, 1e-6)
             )
-            assert max(relative_errors(system, results, expected)) < accuracy
+            assert max(relative_errors(system, results[0], expected)) < 1e-4
+            assert max(relative_errors(system, results[1], expected)) < 1e-6
 
 
 @pytest.mark.parametrize(("factor", "bound"), [(4, 1.3e-5), (5, 1.2e-7), (6, 4.7e-10)])
@@ -102,7 +103,7 @@ SHEAR = torch.tensor([[0.0, 1, 0], [0, 0, 0.4], [0, 0, 0]], dtype=torch.float64)
 
 
 def deformations(kind):
-    scale = torch.linspace(0, 1, 400, dtype=torch.float64)
+    scale = torch.linspace(0.42, 0.72, 121, dtype=torch.float64)
     if kind == "volume":
         return [(0.96 + 0.08 * s) ** (1 / 3) * IDENTITY for s in scale]
     return [IDENTITY + 0.1 * s * SHEAR for s in scale]
@@ -139,7 +140,7 @@ def test_cell_changes_meet_what_may_step(kind):
     for method in ("ewald", "mesh"):
         system, solver = crystal(method), CoulombSolver(CUTOFF, method=method)
         sizes = set()
-        for deformation in deformations(kind)[::57]:
+        for deformation in deformations(kind)[::20]:
             positions, cell = system.positions @ deformation, system.cell @ deformation
             plan = plan_of_one(solver, positions, cell, system.pbc, 1)
             if method == "mesh":
@@ -151,7 +152,7 @@ def test_cell_changes_meet_what_may_step(kind):
     system = crystal("ewald")
     results = [
         energy_forces_virial(system, deformation, smearing=CUTOFF / 4)[0]
-        for deformation in deformations(kind)[::4]
+        for deformation in deformations(kind)[::2]
     ]
     steps = torch.stack(results).diff(n=4).abs().max() / len(system.positions)
     assert float(steps) > 1e-6
