@@ -120,36 +120,46 @@ def test_exported_is_the_same(tmp_path):
         mts.allclose_raise(results[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
-def in_single(model, tmp_path):
+def in_single(model, folder):
     """As after training in float32, from a file."""
     single = copy.deepcopy(model)
     single.network.float()
     single.readouts.float()
-    single.export().save(str(tmp_path / "single.pt"))
-    return load_atomistic_model(str(tmp_path / "single.pt"))
+    single.export().save(str(folder / "single.pt"))
+    return load_atomistic_model(str(folder / "single.pt"))
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """With energies of -7e4 eV for `MIXED`."""
+    return in_single(fit(make_model()), tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """With -1e6 eV for each atom."""
+    model = fit(make_model(), atomic_baseline={"energy": dict.fromkeys(TYPES, -1e6)})
+    return in_single(model, tmp_path_factory.mktemp("large"))
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e5])
-def test_float64_at_the_edge(shift, tmp_path):
+def test_float64_at_the_edge(shift, single):
     """The network in float32, and nothing else: neither positions nor total energies."""
-    model = fit(make_model())
-    single = in_single(model, tmp_path)
     assert single.capabilities().dtype == "float64"
     assert single.module.network.species.weight.dtype == torch.float32
     # What `mtt eval` takes for systems and labels
     assert next(single.parameters()).dtype == torch.float64
     structures = [translated(structure, [shift] * 3) for structure in MIXED]
-    # Energies are -7e4 eV, which float32 resolves to 4e-3 eV
-    expected = energies_of(model.double(), *MIXED)
+    # float32 resolves these energies to 4e-3 eV
+    expected = energies_of(fit(make_model()), *MIXED)
     results = energies_of(single, *structures)
     assert results.dtype == torch.float64
     torch.testing.assert_close(results, expected, rtol=0, atol=2e-5)
     torch.testing.assert_close(energies_of(single, *MIXED), results, rtol=0, atol=2e-6)
 
 
-def test_float64_derivatives(tmp_path):
+def test_float64_derivatives(single):
     """Forces and stress of the float32 network, wherever the system is."""
-    model = fit(make_model(), atomic_baseline={"energy": 0.0})
     atoms = ase.Atoms(
         crystal().species.numpy(),
         crystal().positions.numpy(),
@@ -157,7 +167,7 @@ def test_float64_derivatives(tmp_path):
         pbc=True,
     )
     results = []
-    for form in (model.export(), in_single(model, tmp_path)):
+    for form in (fit(make_model()).export(), single):
         for shift in (0.0, 1e5):
             moved = atoms.copy()
             moved.positions += shift
@@ -168,19 +178,16 @@ def test_float64_derivatives(tmp_path):
         np.testing.assert_allclose(stress, results[0][1], atol=1e-6)
 
 
-@pytest.mark.parametrize("total", [-12500.0, -1e6])
-def test_steps_of_large_energies(total, tmp_path):
-    """A scan of a bond, at the energies of all electrons."""
+def test_steps_of_large_energies(large):
+    """A scan of a bond, at more than the energies of all electrons."""
     small = fit(make_model(), atomic_baseline={"energy": 0.0})
-    baseline = {"energy": dict.fromkeys(small.atomic_types, total)}
-    large = fit(make_model(), atomic_baseline=baseline)
     structures = []
     for i in range(6):
         positions = molecule().positions.clone()
         positions[1, 1] += 0.01 * i
         structures.append(molecule()._replace(positions=positions))
     expected = energies_of(small, *structures)
-    results = energies_of(in_single(large, tmp_path), *structures)
+    results = energies_of(large, *structures)
     steps, expected_steps = results.diff(), expected.diff()
     assert float(expected_steps.abs().min()) > 1e-5
     torch.testing.assert_close(steps, expected_steps, rtol=0, atol=1e-5)
@@ -193,13 +200,11 @@ targets:
 """
 
 
-def test_mtt_eval(tmp_path, monkeypatch, caplog):
+def test_mtt_eval(large, tmp_path, monkeypatch, caplog):
     """The numbers that engines get: neither positions nor totals are rounded to float32."""
     monkeypatch.chdir(tmp_path)
-    model = fit(make_model(), atomic_baseline={"energy": dict.fromkeys(TYPES, -1e6)})
-    single = in_single(model, tmp_path)
     structures = [translated(structure, [1e5] * 3) for structure in MIXED]
-    energies = energies_of(single, *structures)
+    energies = energies_of(large, *structures)
     frames = [
         ase.Atoms(s.species.numpy(), s.positions.numpy(), cell=s.cell.numpy(), pbc=s.pbc)
         for s in structures
@@ -208,7 +213,7 @@ def test_mtt_eval(tmp_path, monkeypatch, caplog):
         frame.info["total"] = float(energy) + 0.01 * len(frame)
     ase.io.write("frames.xyz", frames)
     with caplog.at_level(logging.INFO):
-        eval_model(single, OmegaConf.create(EVALUATION), check_consistency=True)
+        eval_model(large, OmegaConf.create(EVALUATION), check_consistency=True)
     assert "with dtype torch.float64" in caplog.text
     predicted = [frame.get_potential_energy() for frame in ase.io.read("output.xyz", ":")]
     np.testing.assert_allclose(predicted, energies.numpy(), rtol=0, atol=1e-5)

@@ -104,6 +104,16 @@ class TestAutograd(AutogradTests, LOREMTests):
 class TestTorchscript(TorchscriptTests, LOREMTests):
     float_hypers = ["cutoff"]
 
+    # TorchScript compiles the same lines for all targets: scalars and tensors of each
+    # parity are enough. `test_exported_is_the_same` has those of whole systems.
+    @pytest.fixture(params=[0, 2])
+    def o3_lambda(self, request):
+        return request.param
+
+    @pytest.fixture
+    def sample_kind(self):
+        return "atom"
+
 
 class TestExported(ExportedTests, LOREMTests):
     @pytest.fixture(params=[torch.float64])

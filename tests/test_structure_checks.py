@@ -54,9 +54,9 @@ def test_accepted(periodic, shift):
         (POSITIONS, 1e-8 * CELL, ALL, "lattice planes is 4e-08 Angstrom"),
         (POSITIONS, 0.05 * CELL, pbc(0, 1), "periodic along a, b, but .* is 0.2 Angstrom"),
         (POSITIONS, cell_with(1, 1, 0.3), ALL, "is 0.3 Angstrom .allowed: 0.5 or more"),
-        (moved(1, 0, 1e6), CELL, NONE, "atom 1 .from 0. is 1e.06 Angstrom away"),
-        (moved(0, 2, 1e30), CELL, NONE, "atom 0 .from 0. is 1e.30 Angstrom away"),
-        (moved(0, 2, 1e30), CELL, pbc(0, 1), "atom 0 .from 0. is 1e.30 Angstrom away"),
+        (moved(1, 0, 1e6), CELL, NONE, "atom 1 .from 0. is 1e.06 away"),
+        (moved(0, 2, 1e30), CELL, NONE, "atom 0 .from 0. is 1e.30 away"),
+        (moved(0, 2, 1e30), CELL, pbc(0, 1), "atom 0 .from 0. is 1e.30 away"),
         (np.zeros((0, 3)), CELL, ALL, "there are no atoms"),
     ],
 )

@@ -1,14 +1,12 @@
 """Training: restarts, batches, losses, and what happens when something is wrong."""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import ase.io
 import metatensor.torch as mts
 import pytest
 import torch
+from helpers.command_line import mtt
 from helpers.systems import (
     crystal,
     distant_atoms,
@@ -82,28 +80,21 @@ def test_restart_repeats_an_uninterrupted_run(optimizer, schedule, tmp_path):
             assert torch.equal(value, other.best_model_state_dict[name]), name
 
 
-def mtt(folder: Path, *arguments: str) -> None:
-    """metatrain's command line."""
-    command = [sys.executable, "-m", "metatrain", *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 @pytest.mark.slow
-def test_restart_on_the_command_line(tmp_path):
+def test_restart_on_the_command_line(tmp_path, monkeypatch):
     """``mtt train --restart auto`` after the loss of all but the first epoch."""
     training = "{num_epochs: 2, batch_size: 4, checkpoint_interval: 1}"
     options = write_options(tmp_path, "data.xyz", training)
     options.write_text(options.read_text() + "test_set: 0.1\n")
-    ase.io.write(tmp_path / "data.xyz", ase.io.read(DIMERS, "::5"))
-    mtt(tmp_path, "train", "options.yaml")
+    ase.io.write(tmp_path / "data.xyz", ase.io.read(DIMERS, "::9"))
+    mtt(monkeypatch, tmp_path, "train", "options.yaml")
     complete = torch.load(tmp_path / "model.ckpt", weights_only=False)
     assert complete["epoch"] == 1
     for path in [*tmp_path.glob("model.*"), *tmp_path.glob("outputs/*/*/*")]:
         if path.name not in ("model_0.ckpt", "composition_model.ckpt"):
             path.unlink() if path.is_file() else None
 
-    mtt(tmp_path, "train", "options.yaml", "--restart", "auto")
+    mtt(monkeypatch, tmp_path, "train", "options.yaml", "--restart", "auto")
     restarted = torch.load(tmp_path / "model.ckpt", weights_only=False)
     assert restarted["epoch"] == 1
     assert restarted["best_epoch"] == complete["best_epoch"]

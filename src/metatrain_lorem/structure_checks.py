@@ -4,6 +4,9 @@ Used by the training and by the calculators. Lengths are in Angstrom.
 """
 
 import numpy as np
+import torch
+
+from .ops.extent import check_extent
 
 
 # vesin divides by zero (SIGFPE) for open systems beyond 2e5 Angstrom, at a cutoff of 5
@@ -31,8 +34,8 @@ def check_structure(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) ->
     _check_finite(cell[pbc], "lattice vector", "xyz", np.flatnonzero(pbc))
     if pbc.any():
         _check_cell(cell, pbc)
-    if not pbc.all():
-        _check_extent(positions, cell[pbc])
+    points, vectors, periodic = (torch.from_numpy(x) for x in (positions, cell, pbc))
+    check_extent(points, vectors, periodic, MAX_EXTENT)
 
 
 def _check_finite(
@@ -73,19 +76,6 @@ def _smallest_height(vectors: np.ndarray) -> float:
         base = np.sqrt(max(np.linalg.det(rest), 0.0))
         heights.append(volume / base if base > 0 else 0.0)
     return float(min(heights))
-
-
-def _check_extent(positions: np.ndarray, periodic: np.ndarray) -> None:
-    """Along open directions; atoms elsewhere are wrapped into the cell."""
-    open_part = positions - positions @ np.linalg.pinv(periodic) @ periodic
-    # From the middle of most atoms, so that the one that left is named
-    distances = np.abs(open_part - np.median(open_part, axis=0)).max(axis=1)
-    farthest = int(distances.argmax())
-    if distances[farthest] > MAX_EXTENT:
-        raise ValueError(
-            f"atom {farthest} (from 0) is {distances[farthest]:.3g} Angstrom away from the "
-            f"others (allowed: {MAX_EXTENT:g}): check its position and the unit of length"
-        )
 
 
 def closest_pair(

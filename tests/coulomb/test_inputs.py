@@ -118,5 +118,5 @@ def test_atom_far_away():
     inputs = random_system(num_atoms=10)._asdict()
     inputs["pbc"] = torch.tensor([False] * 3)
     inputs["positions"][3, 2] += 1e7
-    with pytest.raises(ValueError, match=r"atom 3 is 1e\+07 away from the others"):
+    with pytest.raises(ValueError, match=r"atom 3 .from 0. is 1e\+07 away from the others"):
         coulomb_potentials(**inputs, cutoff=5.0)

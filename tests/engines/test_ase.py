@@ -171,7 +171,7 @@ def spoiled(kind: str) -> ase.Atoms:
 
 REFUSED = {
     "nan": "y of atom 2 .from 0. is nan",
-    "far": "atom 1 .from 0. is 1e.30 Angstrom away",
+    "far": "atom 1 .from 0. is 1e.30 away",
     "nan cell": "y of lattice vector 1 .from 0. is nan",
     "collapsed": "smallest distance between lattice planes is 0.1",
     "no cell": "smallest distance between lattice planes is 0 Angstrom",

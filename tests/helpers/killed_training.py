@@ -69,7 +69,7 @@ def wait(process: int, seconds: float | None = None) -> int | None:
 
 
 def main(folder: Path, num_kills: int) -> None:
-    num_epochs = 6 * (num_kills + 2)
+    num_epochs = 3 * (num_kills + 2)
     names = [folder / "whole", folder / "killed"]
     for name in names:
         name.mkdir()

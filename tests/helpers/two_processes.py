@@ -93,10 +93,15 @@ def run(name: str, folder: Path, batch_size: int, distributed: bool, rank: int) 
     }
 
 
-def worker(rank: int, folder: str) -> None:
-    """One of two processes, which train each of the cases."""
+def work_as_second(_: int, folder: str) -> None:
+    """The second of two processes."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
+    work(1, folder)
+
+
+def work(rank: int, folder: str) -> None:
+    """What each of two processes does: train each of the cases."""
     results = {}
     for name in cases():
         store = f"file://{folder}/{name.replace(' ', '_')}"

@@ -43,11 +43,11 @@ def mesh() -> EnergyModel:
     return model
 
 
-MODELS = [EnergyModel, messages, short_range, reference_method, mesh]
 # A batch of all kinds takes all branches but those of batches without any periodic
-# system, without any pairs, or of slabs only.
-CASES = [(model, "mixed") for model in MODELS]
-CASES += [(EnergyModel, "single_atom"), (EnergyModel, "slab"), (mesh, "crystal")]
+# system, without any pairs, or of slabs only; messages are added to all other parts.
+CASES = [(messages, "mixed"), (reference_method, "mixed"), (mesh, "mixed")]
+CASES += [(short_range, "slab"), (EnergyModel, "single_atom"), (EnergyModel, "slab")]
+CASES += [(mesh, "crystal")]
 all_cases = pytest.mark.parametrize(
     ("make_model", "batch"), CASES, ids=lambda value: getattr(value, "__name__", value)
 )

@@ -2,24 +2,29 @@
 
 import pytest
 import torch
-from helpers.two_processes import cases, run, worker
+from helpers.two_processes import cases, run, work, work_as_second
 
 import metatrain_lorem.trainer
+from metatrain_lorem.training import process
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Grad strides do not match bucket view strides")
 def test_two_processes_train_like_one(tmp_path, monkeypatch):
     """Same gradients in each step, whatever heads and parameters take part."""
-    torch.multiprocessing.start_processes(
-        worker, args=(str(tmp_path),), nprocs=2, start_method="spawn"
+    # what `run` and `work` replace will be restored
+    for module, name in (
+        (metatrain_lorem.trainer, "build_optimizers"),
+        (process, "initialize_slurm_nccl_process_group"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    other = torch.multiprocessing.start_processes(
+        work_as_second, args=(str(tmp_path),), nprocs=1, join=False, start_method="spawn"
     )
+    work(0, str(tmp_path))
+    while not other.join():
+        pass
     ranks = [torch.load(tmp_path / f"results-{i}.pt") for i in range(2)]
-    # what `run` replaces will be restored
-    monkeypatch.setattr(
-        metatrain_lorem.trainer,
-        "build_optimizers",
-        metatrain_lorem.trainer.build_optimizers,
-    )
     for name in cases():
         single = run(name, tmp_path, 4, False, 0)
         first, second = (results[name] for results in ranks)

@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import ase.io
 import pytest
 import torch
+from helpers.command_line import mtt
 from helpers.training_tools import DIMERS, write_options
 
 
@@ -30,10 +32,11 @@ def test_killed_at_random(kills, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_sigterm_on_the_command_line(tmp_path):
+def test_sigterm_on_the_command_line(tmp_path, monkeypatch):
     """As `scancel` sends it: a checkpoint, an exit status, and a restart from there."""
     training = "{num_epochs: 100000, batch_size: 8, checkpoint_interval: 100000}"
-    write_options(tmp_path, str(DIMERS), training)
+    write_options(tmp_path, "data.xyz", training)
+    ase.io.write(tmp_path / "data.xyz", ase.io.read(DIMERS, "::9"))
     command = [sys.executable, "-W", "ignore", "-m", "metatrain", "train", "options.yaml"]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         end = time.monotonic() + 300
@@ -51,12 +54,12 @@ def test_sigterm_on_the_command_line(tmp_path):
 
     epochs = checkpoint["epoch"] + 2
     options = ["--restart", "auto", "-r", f"architecture.training.num_epochs={epochs}"]
-    subprocess.run([*command, *options], cwd=tmp_path, check=True)
+    mtt(monkeypatch, tmp_path, "train", "options.yaml", *options)
     final = torch.load(tmp_path / "model.ckpt", weights_only=False)
     assert (final["epoch"], final["batch"]) == (epochs - 1, 0)
     (tmp_path / "model.ckpt").unlink()
 
-    command += ["-o", "nodir/model.pt"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "there is no folder 'nodir'. Make it first" in result.stdout + result.stderr
+    with pytest.raises(SystemExit, match="1"):
+        mtt(monkeypatch, tmp_path, "train", "options.yaml", "-o", "nodir/model.pt")
+    (log,) = tmp_path.glob("outputs/*/*/error.log")
+    assert "there is no folder 'nodir'. Make it first" in log.read_text()

@@ -8,10 +8,6 @@ from .real_space import Pairs
 from .truncation import FINEST
 
 
-# Extent of open systems, in cutoffs: vesin divides by zero (SIGFPE) at twice as much
-MAX_EXTENT = 2e4
-
-
 def check_positive(name: str, value: float, upper: float = math.inf) -> None:
     """:raises ValueError: unless ``0 < value < upper``."""
     if not isinstance(value, float | int):
@@ -38,29 +34,6 @@ def check_smearing(smearing: float, cutoff: float) -> None:
         raise ValueError(
             f"`smearing` must be at most half of the cutoff ({cutoff:g}), beyond which the "
             f"real-space sum ends, got {smearing}"
-        )
-
-
-def check_extent(
-    positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float
-) -> None:
-    """Refuse atoms so far away along open directions that no neighbor list is possible.
-
-    :param positions: ``[N, 3]``
-    :param cell: ``[3, 3]``
-    :param pbc: ``[3]``
-    :raises ValueError: naming the atom, counted from 0
-    """
-    if positions.shape[0] == 0 or bool(pbc.all()):
-        return
-    periodic = cell[pbc]
-    rest = positions - positions @ torch.linalg.pinv(periodic) @ periodic
-    distances = (rest - rest.median(0).values).abs().amax(1)
-    if float(distances.max()) > MAX_EXTENT * cutoff:
-        atom = int(distances.argmax())
-        raise ValueError(
-            f"atom {atom} is {float(distances[atom]):.3g} away from the others (allowed: "
-            f"{MAX_EXTENT * cutoff:.3g}): check its position and the unit of length"
         )
 
 

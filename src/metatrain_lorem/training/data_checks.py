@@ -12,13 +12,12 @@ from metatrain.utils.data.dataset import DiskDataset, MemmapDataset
 from torch.utils.data import Subset
 
 from ..structure_checks import SAME_PLACE, TOO_CLOSE, check_structure, closest_pair
-from .frames import Frames
+from .frames import Frames, first_of
+from .outliers import Energies, tell_large_labels, tell_odd_energies
 
 
 # Of a data set on disk, that many structures are read, evenly spaced
 MAX_ON_DISK = 20_000
-# Forces this many times larger than those of most structures are told
-OUTLIER = 1e3
 # Names of labels that belong to an energy
 NAMES = {"positions": "forces", "strain": "stress/virial"}
 
@@ -49,6 +48,7 @@ class Inspection:
         self.close: list[str] = []
         self.unsymmetric: list[str] = []
         self.largest: dict[str, list[tuple[float, str]]] = {}
+        self.energies: dict[str, Energies] = {}
         for one in frames:
             for index in _indices(one.dataset):
                 self._add(one.dataset[index], one.name(index))
@@ -63,7 +63,7 @@ class Inspection:
             for target in self.targets:
                 if target in fields:
                     values = fields[target]
-                    self._add_labels(target, values, len(system), name, labels)
+                    self._add_labels(target, values, system, name, labels)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         self.structures.setdefault(own, name)
@@ -88,8 +88,14 @@ class Inspection:
         self.close.append(f"atoms {first} and {second} ({distance:.2g}) of {name}")
 
     def _add_labels(
-        self, target: str, labels: Any, num_atoms: int, name: str, digest: Any
+        self, target: str, labels: Any, system: System, name: str, digest: Any
     ) -> None:
+        num_atoms, info = len(system), self.targets[target]
+        if info.quantity == "energy" and info.sample_kind == "system":
+            value = float(labels.block().values)
+            if np.isfinite(value):
+                energies = self.energies.setdefault(target, Energies())
+                energies.add(value, system.types, name)
         for block in labels.blocks():
             parts = {f"'{target}'": block.values}
             for gradient, part in block.gradients():
@@ -99,7 +105,7 @@ class Inspection:
                         f"{num_atoms} atoms, instead of 3 for each: correct their columns"
                     )
                 word = NAMES.get(gradient, gradient)
-                if gradient not in self.targets[target].gradients:
+                if gradient not in info.gradients:
                     raise ValueError(
                         f"{word} of '{target}' are here, but not in all training "
                         "structures: give them to all, or switch them off "
@@ -151,25 +157,19 @@ class Inspection:
                     f"the structure ({len(names)} in all)"
                 )
         if self.missing:
-            lines = [f"{key} of {_first(names)}" for key, names in self.missing.items()]
+            lines = [f"{key} of {first_of(names)}" for key, names in self.missing.items()]
             logging.warning(f"Not learned, as labels are NaN: {'; '.join(lines)}")
         if self.close:
             logging.warning(
                 f"Atoms closer than {TOO_CLOSE} Angstrom, check the data: "
-                f"{_first(self.close)}"
+                f"{first_of(self.close)}"
             )
         if self.unsymmetric:
             logging.warning(
-                "Not symmetric, but predictions will be: " + _first(self.unsymmetric)
+                "Not symmetric, but predictions will be: " + first_of(self.unsymmetric)
             )
-        for key, values in self.largest.items():
-            typical = float(np.median([value for value, _ in values]))
-            odd = [f"{n} ({v:.3g})" for v, n in values if v > OUTLIER * typical > 0]
-            if odd:
-                logging.warning(
-                    f"The largest of the {key} is usually about {typical:.3g}, but not in "
-                    f"{_first(odd)}: such outliers spoil a training"
-                )
+        tell_large_labels(self.largest)
+        tell_odd_energies(self.energies)
 
     def name_of(self, system: System) -> str:
         """Name of a structure of a batch, in float64 and on the CPU."""
@@ -231,8 +231,3 @@ def _indices(dataset: Any) -> range:
     on_disk = isinstance(source, DiskDataset | MemmapDataset)
     step = -(-len(dataset) // MAX_ON_DISK) if on_disk else 1
     return range(0, len(dataset), max(step, 1))
-
-
-def _first(names: list[str], limit: int = 3) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -77,3 +77,9 @@ def _files(section: Any) -> list[str | None]:
     sections = section if isinstance(section, list) else [section]
     systems = [s.get("systems") if isinstance(s, dict) else None for s in sections]
     return [s.get("read_from") if isinstance(s, dict) else None for s in systems]
+
+
+def first_of(names: list[str], limit: int = 3) -> str:
+    """The first names of a list that may be long."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -11,7 +11,9 @@ from metatrain.utils.data import TargetInfo
 
 # Gradients of an energy, and the names of their labels in the options
 LABELS = {"positions": ("forces",), "strain": ("stress", "virial")}
-# A term of the loss that nobody asked for looks like this, see `expand_loss_config`.
+# A term of the loss that nobody asked for looks like this, see `expand_loss_config`. One
+# that was asked for may look the same: metatrain expands the options before they are
+# written or handed to a trainer, so that such a term can only be told, not refused.
 DEFAULT_TERM = {"weight": 1.0, "reduction": "mean", "delta": 1.0}
 # Larger files are not read again only to say which frames lack a label.
 MAX_BYTES = 2 * 10**8

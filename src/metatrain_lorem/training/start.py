@@ -1,9 +1,11 @@
 """All that is checked before the first step, so that nothing is found out after it."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from metatomic.torch import System
 from metatrain.utils.abc import ModelInterface
 
@@ -13,6 +15,12 @@ from .data_checks import Inspection, check_types, tell_not_validated
 from .frames import name_frames, read_options
 from .not_learned import what_is_not_learned
 from .option_checks import check_batch_sizes, check_options, tell_without_effect
+
+
+# Of one atom. Spherical features grow with the sixth power of this number, their squares
+# with the twelfth: with five times as many, those of the long-range part exceed what
+# float32 holds. A cutoff of 10 Angstrom in diamond has 740.
+MAX_NEIGHBORS = 10_000
 
 
 def inspect_data(
@@ -39,7 +47,7 @@ def inspect_data(
     frames = name_frames(train_datasets, "training set", section)
     val_section = options.get("validation_set")
     val_frames = name_frames(val_datasets, "validation set", val_section, section)
-    check = _long_range_check(model)
+    check = _structure_check(model)
     training = Inspection(frames, targets, check)
     validation = Inspection(val_frames, targets, check)
     check_types(training, validation, model.atomic_types)
@@ -50,11 +58,14 @@ def inspect_data(
     return training, validation
 
 
-def _long_range_check(model: ModelInterface) -> Callable[[System], None]:
-    """Refuses cells whose Coulomb sums take too much memory, e.g. for vacuum."""
+def _structure_check(model: ModelInterface) -> Callable[[System], None]:
+    """Refuses cells with too many neighbors, or whose Coulomb sums take too much memory."""
     long_range = model.network.long_range
+    cutoff = model.network.cutoff
 
     def check(system: System) -> None:
+        if bool(system.pbc.all()):
+            check_neighbors(len(system), float(torch.linalg.det(system.cell)), cutoff)
         if long_range is not None and bool(system.pbc.any()):
             columns = long_range.charges.num_columns
             tensors = system.positions, system.cell, system.pbc
@@ -65,6 +76,20 @@ def _long_range_check(model: ModelInterface) -> Callable[[System], None]:
                 raise ValueError(f"this structure {message}") from None
 
     return check
+
+
+def check_neighbors(num_atoms: int, volume: float, cutoff: float) -> None:
+    """Refuse so many neighbors that features are not finite in float32.
+
+    :raises ValueError: with the number of neighbors
+    """
+    neighbors = 4 / 3 * math.pi * cutoff**3 * num_atoms / abs(volume)
+    if neighbors > MAX_NEIGHBORS:
+        raise ValueError(
+            f"each atom has about {neighbors:.0f} neighbors within the cutoff ({cutoff:g} "
+            f"Angstrom; allowed: {MAX_NEIGHBORS}): choose a shorter `cutoff`, or correct "
+            "the unit of the cell"
+        )
 
 
 def _fitted(model: ModelInterface, hypers: Mapping[str, Any]) -> list[str]:
