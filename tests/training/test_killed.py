@@ -34,7 +34,7 @@ def test_killed_at_random(kills, tmp_path, capsys):
 @pytest.mark.slow
 def test_sigterm_on_the_command_line(tmp_path, monkeypatch):
     """As `scancel` sends it: a checkpoint, an exit status, and a restart from there."""
-    training = "{num_epochs: 100000, batch_size: 8, checkpoint_interval: 100000}"
+    training = "{num_epochs: 100000, batch_size: 4, checkpoint_interval: 100000}"
     write_options(tmp_path, "data.xyz", training)
     ase.io.write(tmp_path / "data.xyz", ase.io.read(DIMERS, "::9"))
     command = [sys.executable, "-W", "ignore", "-m", "metatrain", "train", "options.yaml"]
