@@ -1,5 +1,7 @@
 """Structures and labels that spoil a training: refused or told, with the frame named."""
 
+import ase
+import ase.io
 import metatensor.torch as mts
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from helpers.tiny_runs import (
     tiny_trainer,
     warnings_of,
 )
-from helpers.training_tools import energy_info, make_dataset
+from helpers.training_tools import energy_info, make_dataset, read_dataset
 from metatrain.utils.data import Dataset
 from torch.utils.data import Subset
 
@@ -206,6 +208,18 @@ def test_unsymmetric_stress(caplog):
     (message,) = warnings_of(caplog)
     assert message.startswith("Not symmetric, but predictions will be: stress/virial of")
     assert "frame 1 (from 0)" in message
+
+
+@pytest.mark.parametrize(("label", "key"), [("virial", "virial"), ("stress", "own")])
+def test_unsymmetric_matrices_of_files(label, key, tmp_path, caplog):
+    """Those that ASE does not take for its own results, and make symmetric: `stress`."""
+    atoms = ase.Atoms("NaCl", [[0, 0, 0], [2.8] * 3], cell=[5.6] * 3, pbc=True)
+    atoms.info.update(total=-1.0, **{key: np.arange(9.0).reshape(3, 3)})
+    ase.io.write(tmp_path / "salt.xyz", atoms)
+    target = {"quantity": "energy", "key": "total", "unit": "eV", label: {"key": key}}
+    dataset, infos = read_dataset(tmp_path / "salt.xyz", {"energy": target})
+    inspect(dataset, infos).check_labels([])
+    assert any(m.startswith("Not symmetric, but") for m in warnings_of(caplog))
 
 
 def test_outliers(caplog):
