@@ -1,5 +1,6 @@
 """Training: restarts, batches, losses, and what happens when something is wrong."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ase.io
@@ -37,6 +38,8 @@ from metatrain.utils.data import Dataset
 from metatrain.utils.io import model_from_checkpoint, trainer_from_checkpoint
 
 from metatrain_lorem.trainer import Trainer
+from metatrain_lorem.training.batch import mapped
+from metatrain_lorem.training.predictions import Predictor
 
 
 # --- restarts ---------------------------------------------------------------------------
@@ -224,19 +227,30 @@ def test_born_effective_charges():
 # --- what can go wrong ------------------------------------------------------------------
 
 
+def broken_predictions(monkeypatch: Any, is_broken: Callable[[], bool]) -> None:
+    """Predictions become NaN whenever ``is_broken()``."""
+    forward = Predictor.forward
+
+    def broken(*arguments: Any) -> Any:
+        factor = float("nan") if is_broken() else 1.0
+        return {
+            name: mapped(lambda values: values * factor, blocks)
+            for name, blocks in forward(*arguments).items()
+        }
+
+    monkeypatch.setattr(Predictor, "forward", broken)
+
+
 def test_divergence_names_epoch_and_batch(monkeypatch):
     dataset, targets = dimers(8)
     model = small_model(targets, types_of(dataset))
-    forward, calls = model.forward, []
+    calls: list[int] = []
 
-    def broken(*arguments: Any) -> Any:
-        results = forward(*arguments)
-        if model.training and torch.is_grad_enabled():
-            calls.append(1)
-        factor = float("nan") if len(calls) == 6 else 1.0
-        return {name: mts.multiply(value, factor) for name, value in results.items()}
+    def is_broken() -> bool:
+        calls.append(1)
+        return len(calls) == 6
 
-    monkeypatch.setattr(model, "forward", broken)
+    broken_predictions(monkeypatch, is_broken)
     trainer = Trainer(training_hypers(targets, num_epochs=3, batch_size=2))
     training, _ = split(dataset, 2)
     nothing = [torch.utils.data.Subset(dataset, [])]
@@ -250,14 +264,7 @@ def test_divergence_names_epoch_and_batch(monkeypatch):
 def test_failing_validation_names_the_epoch(monkeypatch):
     dataset, targets = dimers(4, forces=False)
     model = small_model(targets, types_of(dataset))
-    forward = model.forward
-
-    def broken(*arguments: Any) -> Any:
-        results = forward(*arguments)
-        factor = 1.0 if torch.is_grad_enabled() else float("nan")
-        return {name: mts.multiply(value, factor) for name, value in results.items()}
-
-    monkeypatch.setattr(model, "forward", broken)
+    broken_predictions(monkeypatch, lambda: not torch.is_grad_enabled())
     with pytest.raises(RuntimeError, match="validation failed in epoch 0"):
         train(model, Trainer(training_hypers(targets)), [dataset], [dataset])
 

@@ -35,13 +35,22 @@ def without_mean(atoms: TensorMap, systems: torch.Tensor, num_systems: int) -> T
     """
     blocks: list[TensorBlock] = []
     for block in atoms.blocks():
-        values = block.values.to(torch.float64)
-        means = mean_rows(values, systems, num_systems)
-        values = (values - take_rows(means, systems)).to(block.values.dtype)
+        values = centered(block.values, systems, num_systems)
         blocks.append(
             TensorBlock(values, block.samples, block.components, block.properties)
         )
     return TensorMap(atoms.keys, blocks)
+
+
+def centered(values: torch.Tensor, systems: torch.Tensor, num_systems: int) -> torch.Tensor:
+    """Rows of atoms minus their mean over each system; means are taken in float64.
+
+    :param values: ``[N, ...]``
+    :param systems: index of the system of each atom, ``[N]``
+    """
+    precise = values.to(torch.float64)
+    means = mean_rows(precise, systems, num_systems)
+    return (precise - take_rows(means, systems)).to(values.dtype)
 
 
 def select_and_sum(

@@ -9,23 +9,22 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from metatrain.utils.abc import ModelInterface, TrainerInterface
-from metatrain.utils.distributed.distributed_data_parallel import (
-    DistributedDataParallel,
-)
 from metatrain.utils.io import check_file_extension
 from metatrain.utils.logging import ROOT_LOGGER, MetricLogger
 from metatrain.utils.metrics import get_selected_metric
+from torch.nn.parallel import DistributedDataParallel
 
 from . import checkpoints
 from .documentation import TrainerHypers
 from .hypers import check_training_hypers
 from .training import restart
 from .training.baseline import fit_baseline, preparation
+from .training.batch import Conversion
 from .training.batches import AnyDataset, Batches, training_batches, validation_batches
 from .training.data_checks import Inspection
 from .training.diagnosis import check_weights, explain_divergence
 from .training.finetuning import set_up_finetuning
-from .training.objective import Errors, Objective
+from .training.objective import Objective
 from .training.optimization import (
     build_optimizers,
     learning_rate,
@@ -33,6 +32,7 @@ from .training.optimization import (
     restore_optimizers,
 )
 from .training.output_file import check_own_output
+from .training.predictions import Predictor
 from .training.process import Process, start_process
 from .training.record import Record
 from .training.saving import LATEST, Saver, save_atomically
@@ -45,7 +45,8 @@ class Run(NamedTuple):
 
     process: Process
     model: ModelInterface
-    network: torch.nn.Module  # the model, or its wrapper for several processes
+    predictor: Predictor
+    network: torch.nn.Module  # the predictor, or its wrapper for several processes
     objective: Objective
     optimizers: list[torch.optim.Optimizer]
     num_steps: int
@@ -102,12 +103,20 @@ class Trainer(TrainerInterface[TrainerHypers]):
         fit_baseline(model, train_datasets, self.hypers, distributed, checkpoint_dir)
 
         transforms = preparation(model, process.device)
-        shared = (targets, transforms, self.hypers, process.rank, process.world_size)
+        conversion = Conversion(
+            model.dataset_info.targets,
+            self.hypers["per_structure_targets"],
+            model.neighbor_options,
+        )
+        share = (process.rank, process.world_size)
+        shared = (transforms, conversion, self.hypers, *share)
         batches = training_batches(train_datasets, *shared, seed=self.seed)
         val_batches = validation_batches(val_datasets, *shared)
 
         saver = Saver(checkpoint_dir, process.rank == 0)
-        run = self._set_up_run(process, model, dtype, len(batches), saver, inspections[0])
+        objective = Objective(model, dtype, process.device, conversion, self.hypers)
+        of_data = (len(batches), saver, inspections[0])
+        run = self._set_up_run(process, model, objective, *of_data)
         logging.info(f"Training on {batches.describe()}, {run.num_steps} steps in all")
         stopped = self._train_safely(run, batches, val_batches)
         if distributed:
@@ -166,37 +175,37 @@ class Trainer(TrainerInterface[TrainerHypers]):
         self,
         process: Process,
         model: ModelInterface,
-        dtype: torch.dtype,
+        objective: Objective,
         steps_per_epoch: int,
         saver: Saver,
         inspection: Inspection,
     ) -> Run:
-        """Build network, objective and optimizers; say what is going to be trained."""
-        network = model
+        """Build network and optimizers; say what is going to be trained."""
+        predictor = Predictor(model, objective.scales)
+        network: torch.nn.Module = predictor
         if process.distributed:
             on_gpu = process.device.type == "cuda"
             device_ids = [process.device] if on_gpu else None
-            network = DistributedDataParallel(model, device_ids=device_ids)
-        objective = Objective(model, dtype, process.device, self.hypers)
+            network = DistributedDataParallel(predictor, device_ids=device_ids)
         optimizers = build_optimizers(model, self.hypers)
         if self.optimizer_state_dict is not None:
             restore_optimizers(optimizers, self.optimizer_state_dict)
 
         num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         logging.info(
-            f"{num_parameters} parameters in {dtype} on {process.world_size} x "
+            f"{num_parameters} parameters in {objective.dtype} on {process.world_size} x "
             f"{process.device}. Loss: {objective.describe()}"
         )
         num_steps = self.hypers["num_epochs"] * steps_per_epoch
         shared = (optimizers, num_steps, saver, StopRequests(), inspection)
-        return Run(process, model, network, objective, *shared)
+        return Run(process, model, predictor, network, objective, *shared)
 
     def _train_epoch(
         self, run: Run, batches: Batches, epoch: int, logs: bool
     ) -> dict[str, float]:
         """Optimize on each batch once; return the loss and, if ``logs``, the errors."""
         process = run.process
-        errors = Errors(run.model.scaler, self.hypers)
+        errors = run.objective.errors()
         for number, batch in enumerate(batches.epoch(epoch)):
             if number < self.batch:
                 continue  # done before the restart
@@ -210,8 +219,8 @@ class Trainer(TrainerInterface[TrainerHypers]):
                 reason = explain_divergence(run.model, batch, evaluation, name_of)
                 raise RuntimeError(
                     f"training diverged in epoch {epoch}, batch {number} (of "
-                    f"{len(batches)}, from 0): loss {errors.losses[-1]}, gradient norm "
-                    f"{norm}. {reason}"
+                    f"{len(batches)}, from 0): loss {evaluation.loss.item()}, gradient "
+                    f"norm {norm}. {reason}"
                 )
             self.batch = number + 1
             run.stop.check(process.device, process.distributed)
@@ -227,19 +236,20 @@ class Trainer(TrainerInterface[TrainerHypers]):
         """Loss and errors of all batches, whose number may differ among processes."""
         check_weights(run.model, f"after epoch {epoch}", "reduce `learning_rate`")
         process = run.process
-        errors = Errors(run.model.scaler, self.hypers)
+        errors = run.objective.errors()
         targets = run.model.dataset_info.targets.values()
         with torch.set_grad_enabled(any(target.gradients for target in targets)):
             for batch in batches.epoch(epoch):
                 # not `run.network`, which would wait for the other processes
-                errors.add(run.objective(run.model, batch, is_training=False))
+                errors.add(run.objective(run.predictor, batch, is_training=False))
                 if not process.distributed:
                     run.stop.check(process.device, is_distributed=False)
         summary = errors.summary(process.device, process.distributed)
         if not math.isfinite(summary.get("loss", 0.0)):
+            losses = torch.stack(errors.losses).tolist()
             raise RuntimeError(
                 f"validation failed in epoch {epoch}: losses of the batches (process "
-                f"{process.rank}) {errors.losses}. Check the validation structures"
+                f"{process.rank}) {losses}. Check the validation structures"
             )
         return summary
 

@@ -19,6 +19,8 @@ from torch.utils.data import Subset
 from metatrain_lorem.trainer import Trainer
 from metatrain_lorem.training import baseline as baseline_module
 from metatrain_lorem.training import batches as batches_module
+from metatrain_lorem.training.baseline import preparation
+from metatrain_lorem.training.batch import Conversion
 from metatrain_lorem.training.batches import (
     Batches,
     training_batches,
@@ -82,11 +84,16 @@ def test_sizes_of_batches(options):
     assert 0 < trainer.best_metric < float("inf")
 
 
+def preparation_of(targets: Any, dataset: Any) -> tuple[list[Any], Conversion]:
+    """Transforms and conversion, as the trainer makes them."""
+    model = small_model(targets, types_of(dataset))
+    conversion = Conversion(targets, [], model.neighbor_options)
+    return preparation(model, torch.device("cpu")), conversion
+
+
 def order_of_epoch(batches: Batches, epoch: int) -> list[float]:
     """A number for each structure, in the order of their batches of one."""
-    return [
-        float(systems[0].positions.abs().sum()) for systems, _, _ in batches.epoch(epoch)
-    ]
+    return [float(batch.graph.positions.abs().sum()) for batch in batches.epoch(epoch)]
 
 
 def test_order_of_batches():
@@ -94,9 +101,10 @@ def test_order_of_batches():
     dataset, targets = dimers(10)
     parts = [Subset(dataset, range(4)), Subset(dataset, range(4, 10))]
     hypers = training_hypers(targets, batch_size=1)
+    how = preparation_of(targets, dataset)
 
     def make(seed: int) -> Batches:
-        return training_batches(parts, list(targets), [], hypers, 0, 1, seed)
+        return training_batches(parts, *how, hypers, 0, 1, seed)
 
     orders = [order_of_epoch(make(3), epoch) for epoch in range(4)]
     sizes = [float(s["system"].positions.abs().sum()) for s in dataset]
@@ -115,9 +123,10 @@ def test_validation_in_order():
     dataset, targets = dimers(7)
     hypers = training_hypers(targets, batch_size=1)
     sizes = [float(s["system"].positions.abs().sum()) for s in dataset]
+    how = preparation_of(targets, dataset)
     for world_size in (1, 2):
         shares = [
-            validation_batches([dataset], list(targets), [], hypers, rank, world_size)
+            validation_batches([dataset], *how, hypers, rank, world_size)
             for rank in range(world_size)
         ]
         orders = [order_of_epoch(batches, 0) for batches in shares]

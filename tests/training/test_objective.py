@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import metatensor.torch as mts
 import pytest
 import torch
 from helpers.systems import (
@@ -26,7 +25,10 @@ from metatrain.utils.neighbor_lists import (
 from omegaconf import OmegaConf
 
 from metatrain_lorem.trainer import Trainer
-from metatrain_lorem.training.objective import Errors, Evaluation
+from metatrain_lorem.training.batch import Conversion, mapped
+from metatrain_lorem.training.errors import Errors
+from metatrain_lorem.training.objective import Evaluation
+from metatrain_lorem.training.scales import Scales
 
 
 LOSS_OF_LOREM_JAX = """
@@ -85,15 +87,19 @@ def test_errors_of_an_epoch():
     dataset = make_dataset([molecule()] * 3, targets, energies=[3.0, 6.0, 12.0])
     model = small_model(targets, [1, 8])
     hypers = training_hypers(targets, log_mae=True)
-    errors = Errors(model.scaler, hypers)
-    assert "loss" not in errors.summary(torch.device("cpu"), False)
-    systems = [dataset[0]["system"]]
+    cpu = torch.device("cpu")
+    scales = Scales(model.scaler, "per_target_scales", torch.float64, cpu)
+    errors = Errors(targets, scales, hypers)
+    assert "loss" not in errors.summary(cpu, False)
+    convert = Conversion(targets, ["energy"], model.neighbor_options)
+    (request,) = get_requested_neighbor_lists(model)
     for i, loss in enumerate((1.0, 2.0, 6.0)):
-        label = {"energy": dataset[i]["energy"]}
-        zero = {"energy": mts.multiply(label["energy"], 0.0)}
-        evaluation = Evaluation(torch.tensor(loss), systems, zero, label, {})
+        system = get_system_with_neighbor_lists(dataset[i]["system"], [request])
+        batch = convert([system], {"energy": dataset[i]["energy"]}, {})
+        zero = {"energy": mapped(torch.zeros_like, batch.targets["energy"])}
+        evaluation = Evaluation(torch.tensor(loss), zero, batch)
         errors.add(evaluation, only_loss=i == 2)
-    summary = errors.summary(torch.device("cpu"), False)
+    summary = errors.summary(cpu, False)
     assert summary.pop("loss") == 3.0
     # Of the first two
     rmse, mae = (22.5**0.5, 4.5)

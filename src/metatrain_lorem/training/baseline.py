@@ -18,7 +18,7 @@ from metatrain.utils.neighbor_lists import (
 from metatrain.utils.scaler import get_remove_scale_transform
 
 from .added_types import fit_added_types
-from .batches import AnyDataset, Batch, TensorMaps, Transform
+from .batches import AnyDataset, Maps, TensorMaps, Transform
 from .origin import close_to_origin
 
 
@@ -122,7 +122,7 @@ def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
 def _known_types_only(atomic_types: list[int]) -> Transform:
     """Refuse other atomic types, for which baseline and scales are not defined."""
 
-    def check(systems: list[System], targets: TensorMaps, extra: TensorMaps) -> Batch:
+    def check(systems: list[System], targets: TensorMaps, extra: TensorMaps) -> Maps:
         found = {atomic_type for system in systems for atomic_type in system.types.tolist()}
         unknown = sorted(found - set(atomic_types))
         if unknown:

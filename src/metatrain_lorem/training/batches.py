@@ -1,9 +1,9 @@
 """Batches of structures and targets for training.
 
 Neighbor lists, composition baseline and scales do not change while a model trains, so
-structures in memory are prepared once, when they are first used; collating a batch is
-then a concatenation. Data sets on disk, which may exceed the memory, are prepared on
-the fly by worker processes.
+structures in memory are prepared once, when they are first used, and kept as plain
+tensors; collating a batch is then a concatenation. Data sets on disk, which may exceed
+the memory, are prepared on the fly by worker processes.
 """
 
 import random
@@ -26,32 +26,34 @@ from metatrain.utils.data import (
 from metatrain.utils.data.dataset import DiskDataset, MemmapDataset
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
+from .batch import Batch, Conversion, join
+
 
 AnyDataset: TypeAlias = Dataset | Subset
 TensorMaps: TypeAlias = dict[str, TensorMap]
 # systems, targets, extra data
-Batch: TypeAlias = tuple[list[System], TensorMaps, TensorMaps]
-Transform: TypeAlias = Callable[[list[System], TensorMaps, TensorMaps], Batch]
+Maps: TypeAlias = tuple[list[System], TensorMaps, TensorMaps]
+Transform: TypeAlias = Callable[[list[System], TensorMaps, TensorMaps], Maps]
 
 
 class PreparedDataset(torch.utils.data.Dataset):
     """A data set in memory whose samples are transformed once, when first used.
 
     :param dataset: samples with a field ``system`` and one field for each target
-    :param target_names: fields that hold targets; all others are extra data
     :param transforms: applied to each sample as to a batch of one structure
+    :param conversion: of the result
     """
 
     def __init__(
         self,
         dataset: AnyDataset,
-        target_names: list[str],
         transforms: list[Transform],
+        conversion: Conversion,
     ) -> None:
         self.dataset = dataset
-        self.target_names = target_names
         self.transforms = transforms
-        self.samples: list[Any] = [None] * len(dataset)
+        self.conversion = conversion
+        self.samples: list[Batch | None] = [None] * len(dataset)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -60,26 +62,22 @@ class PreparedDataset(torch.utils.data.Dataset):
         """Number of atoms of one structure, read by metatrain's batch samplers."""
         return len(self.dataset[index]["system"])
 
-    def __getitem__(self, index: int) -> Any:
-        if self.samples[index] is None:
-            self.samples[index] = self._prepare(self.dataset[index])
-        return self.samples[index]
+    def __getitem__(self, index: int) -> Batch:
+        sample = self.samples[index]
+        if sample is None:
+            sample = self.samples[index] = self._prepare(self.dataset[index])
+        return sample
 
-    def _prepare(self, sample: Any) -> Any:
-        systems, targets, extra_data = self.collate([sample])
-        # a copy: the user's structures keep no neighbor lists
-        systems = [systems[0].to(dtype=systems[0].positions.dtype)]
-        for transform in self.transforms:
-            systems, targets, extra_data = transform(systems, targets, extra_data)
-        return sample._replace(system=systems[0], **targets, **extra_data)
-
-    def collate(self, samples: list[Any]) -> Batch:
-        """Concatenate samples to a batch, without a copy through shared memory."""
-        joined = group_and_join(samples, join_kwargs={"different_keys": "union"})
+    def _prepare(self, sample: Any) -> Batch:
+        joined = group_and_join([sample], join_kwargs={"different_keys": "union"})
         data = joined._asdict()
-        systems = list(data.pop("system"))
-        targets = {name: data.pop(name) for name in self.target_names if name in data}
-        return systems, targets, data
+        # a copy: the user's structures keep no neighbor lists
+        systems = [system.to(dtype=system.positions.dtype) for system in data.pop("system")]
+        names = [name for name in self.conversion.keys if name in data]
+        maps = systems, {name: data.pop(name) for name in names}, data
+        for transform in self.transforms:
+            maps = transform(*maps)
+        return self.conversion(*maps)
 
 
 class Batches:
@@ -87,13 +85,19 @@ class Batches:
 
     :param loaders: one loader for each data set
     :param samplers: samplers whose order depends on the epoch
+    :param conversion: of the batches that come from the disk
     :param seed: seed of the order between data sets; ``None`` takes them in turn
     """
 
     def __init__(
-        self, loaders: list[DataLoader], samplers: list[Any], seed: int | None = None
+        self,
+        loaders: list[DataLoader],
+        samplers: list[Any],
+        conversion: Conversion,
+        seed: int | None = None,
     ) -> None:
         self.loaders = loaders
+        self.conversion = conversion
         self.samplers = samplers
         self.seed = seed
 
@@ -124,13 +128,13 @@ class Batches:
         for i in turns:
             batch = next(iterators[i])
             in_memory = isinstance(self.loaders[i].dataset, PreparedDataset)
-            yield batch if in_memory else unpack_batch(batch)
+            yield batch if in_memory else self.conversion(*unpack_batch(batch))
 
 
 def training_batches(
     datasets: list[AnyDataset],
-    target_names: list[str],
     transforms: list[Transform],
+    conversion: Conversion,
     hypers: Mapping[str, Any],
     rank: int,
     world_size: int,
@@ -140,7 +144,7 @@ def training_batches(
     loaders, samplers = [], []
     for dataset in datasets:
         dataset, collate, num_workers = _access(
-            dataset, target_names, transforms, hypers["num_workers"]
+            dataset, transforms, conversion, hypers["num_workers"]
         )
         sampler = DistributedSampler(
             dataset, world_size, rank, shuffle=True, seed=seed, drop_last=True
@@ -156,13 +160,13 @@ def training_batches(
         )
         loaders += new_loaders
         samplers += new_samplers
-    return Batches(loaders, samplers, seed)
+    return Batches(loaders, samplers, conversion, seed)
 
 
 def validation_batches(
     datasets: list[AnyDataset],
-    target_names: list[str],
     transforms: list[Transform],
+    conversion: Conversion,
     hypers: Mapping[str, Any],
     rank: int,
     world_size: int,
@@ -173,7 +177,7 @@ def validation_batches(
         if world_size > 1:
             dataset = Subset(dataset, range(rank, len(dataset), world_size))
         dataset, collate, num_workers = _access(
-            dataset, target_names, transforms, hypers["num_workers"]
+            dataset, transforms, conversion, hypers["num_workers"]
         )
         loaders += build_val_dataloaders(
             [dataset],
@@ -183,13 +187,13 @@ def validation_batches(
             hypers["max_atoms_per_batch"],
             num_workers,
         )
-    return Batches(loaders, samplers=[])
+    return Batches(loaders, [], conversion)
 
 
 def _access(
     dataset: AnyDataset,
-    target_names: list[str],
     transforms: list[Transform],
+    conversion: Conversion,
     num_workers: int | None,
 ) -> tuple[Any, Any, int]:
     """How to read a data set: the data set, its collate function, number of workers."""
@@ -197,9 +201,9 @@ def _access(
     while isinstance(source, Subset):
         source = source.dataset
     if not isinstance(source, (DiskDataset, MemmapDataset)):
-        prepared = PreparedDataset(dataset, target_names, transforms)
-        return prepared, prepared.collate, 0
+        return PreparedDataset(dataset, transforms, conversion), join, 0
     if num_workers is None:
         num_workers = get_num_workers()
     validate_num_workers(num_workers)
-    return dataset, CollateFn(target_names, transforms), num_workers
+    collate = CollateFn(list(conversion.keys), transforms)
+    return dataset, collate, num_workers

@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable
 
 import torch
-from metatensor.torch import TensorBlock
 from metatomic.torch import System
 
-from .batches import Batch
+from .batch import Batch
 from .objective import Evaluation
 
 
@@ -34,7 +33,7 @@ def explain_divergence(
     :param batch: as it was read, with the structures in float64
     :param name_of: names the structures
     """
-    names = [name_of(system) for system in batch[0]]
+    names = [name_of(batch.system(i)) for i in range(len(batch.num_atoms))]
     broken = _broken_structures(evaluation)
     remedy = "set `grad_clip_norm` or `grad_clip_value`, or reduce `learning_rate`"
     try:
@@ -54,16 +53,13 @@ def explain_divergence(
 def _broken_structures(evaluation: Evaluation) -> list[int]:
     """Indices in the batch of structures with predictions that are not finite."""
     broken: set[int] = set()
-    for prediction in evaluation.predictions.values():
-        for block in prediction.blocks():
-            samples = block.samples.column("system")
-            broken.update(samples[_is_broken(block)].tolist())
-            for _, gradient in block.gradients():
-                rows = gradient.samples.column("sample")[_is_broken(gradient)]
-                broken.update(samples[rows.long()].tolist())
+    of_atoms = evaluation.batch.graph.systems
+    for blocks in evaluation.predictions.values():
+        for block in blocks:
+            for part in (block, *block.parts.values()):
+                is_finite = torch.isfinite(part.values.detach()).flatten(1).all(dim=1)
+                rows = torch.nonzero(~is_finite).flatten()
+                # Rows are atoms or structures
+                is_of_atoms = len(is_finite) == len(of_atoms)
+                broken.update((of_atoms[rows] if is_of_atoms else rows).tolist())
     return sorted(broken)
-
-
-def _is_broken(block: TensorBlock) -> torch.Tensor:
-    values = block.values.detach()
-    return ~torch.isfinite(values.reshape(len(values), -1)).all(dim=1)

@@ -4,14 +4,14 @@ import torch
 from metatomic.torch import System
 
 from ..coulomb.periodicity import checked_lattices, moved_to_origin
-from .batches import Batch, TensorMaps
+from .batches import Maps, TensorMaps
 
 
 # Angstrom from the origin, where float32 rounds to 4e-6
 FAR = 100.0
 
 
-def close_to_origin(systems: list[System], targets: TensorMaps, extra: TensorMaps) -> Batch:
+def close_to_origin(systems: list[System], targets: TensorMaps, extra: TensorMaps) -> Maps:
     """The same physical systems: those beyond :data:`FAR` are moved, without their pairs.
 
     float32 holds a position of 1000 Angstrom to 3e-5 Angstrom. Most data are close to the
