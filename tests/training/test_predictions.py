@@ -60,7 +60,6 @@ TARGETS = {
 LOSS = {
     "energy": {"type": "huber", "weight": 0.7, "delta": 0.3, "forces": {"weight": 2.0}},
     "mtt::partial": {"type": "mae", "reduction": "sum"},
-    "mtt::born": {"type": "masked_mse"},
 }
 
 
@@ -117,14 +116,17 @@ def gradients_of(loss: torch.Tensor, model: LOREM) -> list[torch.Tensor]:
     return torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
 
 
+@pytest.mark.parametrize("is_complete", [False, True])
 @pytest.mark.parametrize("scale_targets", [False, True])
-def test_same_as_metatrain(scale_targets):
+def test_same_as_metatrain(scale_targets, is_complete):
     """Loss, gradients of all parameters and errors of every kind of target."""
-    dataset = with_missing_labels(make_dataset(MIXED, TARGETS))
+    dataset = make_dataset(MIXED, TARGETS)
+    if not is_complete:
+        dataset = with_missing_labels(dataset)
     model = small_model(TARGETS, types_of(dataset), zero_sum_targets=["mtt::born"])
     hypers = training_hypers(
         TARGETS,
-        loss=LOSS,
+        loss=LOSS if is_complete else {**LOSS, "mtt::born": {"type": "masked_mse"}},
         scale_targets=scale_targets,
         log_separate_blocks=True,
         per_structure_targets=["mtt::several"],
@@ -143,6 +145,7 @@ def test_same_as_metatrain(scale_targets):
     errors = objective.errors()
     evaluation = objective(predictor, batch, is_training=True)
     errors.add(evaluation)
+    assert batch.complete == is_complete
 
     samples = [dataset[i] for i in range(len(dataset))]
     maps = unpack_batch(CollateFn(list(TARGETS), transforms)(samples))

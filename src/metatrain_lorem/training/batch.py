@@ -68,6 +68,7 @@ class Batch(NamedTuple):
     num_atoms: torch.Tensor  # [S]
     targets: dict[str, Blocks]
     masks: dict[str, Blocks]  # named as metatrain's losses want it: `TARGET_mask`
+    complete: bool  # whether no label is NaN
 
     def to(self, dtype: torch.dtype, device: torch.device) -> "Batch":
         """The same on another device, with floating-point numbers of another type."""
@@ -81,6 +82,7 @@ class Batch(NamedTuple):
             move(self.num_atoms),
             {name: mapped(move, blocks) for name, blocks in self.targets.items()},
             {name: mapped(move, blocks) for name, blocks in self.masks.items()},
+            self.complete,
         )
 
     def system(self, index: int) -> System:
@@ -106,7 +108,8 @@ def join(samples: list[Batch]) -> Batch:
         {name: mapped(_cat, *(maps[name] for maps in all_maps)) for name in all_maps[0]}
         for all_maps in ([s.targets for s in samples], [s.masks for s in samples])
     )
-    return Batch(graph, num_atoms, targets, masks)
+    complete = all(sample.complete for sample in samples)
+    return Batch(graph, num_atoms, targets, masks, complete)
 
 
 def _cat(*parts: torch.Tensor) -> torch.Tensor:
@@ -154,7 +157,8 @@ class Conversion:
             if key in extra_data:
                 is_valid = self._blocks(name, extra_data[key])
                 masks[key] = mapped(torch.Tensor.bool, is_valid)
-        return Batch(graph, num_atoms, labels, masks)
+        complete = not any(map(_has_nan, labels.values()))
+        return Batch(graph, num_atoms, labels, masks, complete)
 
     def averaged(self, name: str, blocks: Blocks, num_atoms: torch.Tensor) -> Blocks:
         """Values of structures, and their derivatives by the strain, per atom."""
@@ -175,6 +179,11 @@ class Conversion:
 
     def _blocks(self, name: str, values: TensorMap) -> Blocks:
         return Blocks(_block(values.block(key)) for key in self.keys[name])
+
+
+def _has_nan(blocks: Blocks) -> bool:
+    parts = [part for block in blocks for part in (block, *block.parts.values())]
+    return any(bool(part.values.isnan().any()) for part in parts)
 
 
 def _block(block: TensorBlock) -> Block:

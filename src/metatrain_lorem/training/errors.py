@@ -30,9 +30,12 @@ class Errors:
     def __init__(
         self, targets: Mapping[str, TargetInfo], scales: Scales, hypers: Mapping[str, Any]
     ) -> None:
-        self.targets = targets
         self.scales = scales
-        self.separate = hypers["log_separate_blocks"]
+        separate = hypers["log_separate_blocks"]
+        self.titles = {
+            name: [_title(name, key, separate) for key in info.layout.keys]
+            for name, info in targets.items()
+        }
         self.with_mae = hypers["log_mae"] or hypers["best_model_metric"] == "mae_prod"
         self.not_per_atom = ["positions_gradients", *hypers["per_structure_targets"]]
         self.losses: list[torch.Tensor] = []
@@ -53,27 +56,28 @@ class Errors:
         self, name: str, predictions: Blocks, targets: Blocks, batch: Batch
     ) -> None:
         valid = batch.masks.get(f"{name}_mask")
-        if valid is None:  # NaN stands for labels that do not exist
+        if valid is None and not batch.complete:
             valid = mapped(lambda values: ~values.isnan(), targets)
         predictions = Blocks(
             Block(p.values, {key: p.gradient(key) for key in t.gradients_list()})
             for p, t in zip(predictions, targets, strict=True)
         )
-        differences = mapped(torch.sub, predictions, targets)
-        differences = self.scales.multiply(name, differences, batch.graph.species)
-        layout = self.targets[name].layout.keys
-        for block, mask, key in zip(differences, valid, layout, strict=True):
-            title = f"{name} ({_title(key)})" if self.separate else name
-            self._add_values(title, block, mask)
-            for gradient, part in block.parts.items():
-                of_part = mask.gradient(gradient)
-                self._add_values(f"{title}_{gradient}_gradients", part, of_part)
+        errors = mapped(torch.sub, predictions, targets)
+        errors = self.scales.multiply(name, errors, batch.graph.species)
+        for i, block in enumerate(errors):
+            mask = None if valid is None else valid[i]
+            self._add_values(self.titles[name][i], block, mask)
+            for key, part in block.parts.items():
+                of_part = None if mask is None else mask.gradient(key)
+                self._add_values(f"{self.titles[name][i]}_{key}_gradients", part, of_part)
 
-    def _add_values(self, title: str, differences: Block, mask: Block) -> None:
-        values = differences.values.double().where(mask.values, 0.0)
-        sums = [values.square().sum(), values.abs().sum(), mask.values.sum()]
-        total = torch.stack(sums)
-        self.sums[title] = self.sums[title] + total if title in self.sums else total
+    def _add_values(self, title: str, errors: Block, mask: Block | None) -> None:
+        values = errors.values.double()
+        number = values.new_full((), values.numel())
+        if mask is not None:
+            values, number = values.where(mask.values, 0.0), mask.values.sum()
+        sums = torch.stack([values.square().sum(), values.abs().sum(), number])
+        self.sums[title] = self.sums[title] + sums if title in self.sums else sums
 
     def summary(self, device: torch.device, is_distributed: bool) -> dict[str, float]:
         """Mean loss of the batches, and errors of the targets, of all processes.
@@ -96,6 +100,7 @@ class Errors:
         return summary
 
 
-def _title(key: LabelsEntry) -> str:
+def _title(name: str, key: LabelsEntry, separate: bool) -> str:
     parts = zip(key.names, key.values.tolist(), strict=True)
-    return ",".join(f"{name}={value}" for name, value in parts)
+    of_block = ",".join(f"{part}={value}" for part, value in parts)
+    return f"{name} ({of_block})" if separate else name

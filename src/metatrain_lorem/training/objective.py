@@ -6,12 +6,21 @@ from typing import Any, NamedTuple
 import torch
 from metatrain.utils.abc import ModelInterface
 from metatrain.utils.data import TargetInfo
-from metatrain.utils.loss import LossAggregator
+from metatrain.utils.loss import (
+    LossAggregator,
+    TensorMapHuberLoss,
+    TensorMapMAELoss,
+    TensorMapMSELoss,
+)
 
 from .batch import Batch, Blocks, Conversion
 from .errors import Errors
 from .predictions import predict
 from .scales import Scales
+
+
+# Losses that compare number by number, all of them
+POINTWISE = (TensorMapMSELoss, TensorMapMAELoss, TensorMapHuberLoss)
 
 
 class Evaluation(NamedTuple):
@@ -80,9 +89,29 @@ class Objective:
             blocks = self.conversion.averaged(name, blocks, batch.num_atoms)
             species = batch.graph.species
             predictions[name] = self.property_scales.multiply(name, blocks, species)
-        loss = self.loss(predictions, batch.targets, batch.masks)
-        return Evaluation(loss, predictions, batch)
+        return Evaluation(self._loss(predictions, batch), predictions, batch)
+
+    def _loss(self, predictions: dict[str, Blocks], batch: Batch) -> torch.Tensor:
+        """metatrain's loss; it looks for missing labels only if there are some.
+
+        That takes more time than the loss itself, and waits for the device.
+        """
+        terms = [t for t in self.loss.losses.values() if t.target in predictions]
+        if not batch.complete or not all(isinstance(term, POINTWISE) for term in terms):
+            return self.loss(predictions, batch.targets, batch.masks)
+        total = torch.zeros((), dtype=self.dtype, device=self.device)
+        for term in terms:
+            both = predictions[term.target], batch.targets[term.target]
+            if term.gradient in (None, *both[1][0].gradients_list()):
+                flat = [_flat(blocks, term.gradient) for blocks in both]
+                total = total + term.weight * term.torch_loss(*flat)
+        return total
 
     def errors(self) -> Errors:
         """What takes note of the evaluations of one epoch."""
         return Errors(self.targets, self.target_scales, self.hypers)
+
+
+def _flat(blocks: Blocks, gradient: str | None) -> torch.Tensor:
+    parts = [block if gradient is None else block.gradient(gradient) for block in blocks]
+    return torch.cat([part.values.flatten() for part in parts])

@@ -80,8 +80,7 @@ def optimize(
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()
-    max_norm = hypers["grad_clip_norm"] or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm).item()
+    norm = _clipped_norm(parameters, hypers["grad_clip_norm"]).item()
     if hypers["grad_clip_value"] is not None:
         torch.nn.utils.clip_grad_value_(parameters, hypers["grad_clip_value"])
     if math.isfinite(norm):
@@ -90,6 +89,16 @@ def optimize(
         for optimizer in optimizers:
             optimizer.step()
     return norm
+
+
+def _clipped_norm(
+    parameters: list[torch.nn.Parameter], max_norm: float | None
+) -> torch.Tensor:
+    """Norm of all gradients, before they are clipped to ``max_norm``."""
+    gradients = [p.grad.flatten() for p in parameters if p.grad is not None]
+    if max_norm is None and gradients:  # torch would multiply all of them by one
+        return torch.linalg.vector_norm(torch.cat(gradients))
+    return torch.nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
 
 
 def learning_rate(step: int, num_steps: int, hypers: Mapping[str, Any]) -> float:
