@@ -32,7 +32,8 @@ from metatrain.utils.hypers import init_with_defaults
 from metatrain.utils.loss import LossSpecification
 from structures import crystal, water_box
 
-from metatrain_lorem.training.batches import Batch, Batches
+from metatrain_lorem.training.batch import Batch
+from metatrain_lorem.training.batches import Batches
 
 
 DIMERS = Path(__file__).parents[1] / "examples" / "data" / "dimers_train.xyz"
@@ -147,8 +148,17 @@ def measure_loading() -> list[float]:
     return seconds
 
 
-def training_time(name: str, batch_size: int, num_epochs: int, data: str) -> float:
-    """Seconds of a training on one CPU."""
+def training_time(
+    name: str,
+    batch_size: int,
+    num_epochs: int,
+    data: str,
+    changes: dict[str, Any] | None = None,
+) -> float:
+    """Seconds of a training on one CPU.
+
+    :param changes: hyper-parameters of the model that are not the defaults
+    """
     dataset, targets, _ = get_dataset(
         {
             "systems": {"read_from": data, "reader": "ase"},
@@ -158,6 +168,7 @@ def training_time(name: str, batch_size: int, num_epochs: int, data: str) -> flo
     info = DatasetInfo("Angstrom", get_atomic_types(dataset), targets)
     architecture = import_architecture(name)
     hypers = copy.deepcopy(get_default_hypers(name))
+    hypers["model"] |= changes or {}
     hypers["training"] |= {
         "num_epochs": num_epochs,
         "batch_size": batch_size,
