@@ -7,11 +7,11 @@ import torch
 from helpers.training_tools import (
     dimers,
     small_model,
-    split,
     train,
     training_hypers,
     types_of,
 )
+from helpers.training_tools import split as split_dataset
 from metatrain.utils.data import DiskDataset
 from metatrain.utils.data.writers import DiskDatasetWriter
 from torch.utils.data import Subset
@@ -20,9 +20,10 @@ from metatrain_lorem.trainer import Trainer
 from metatrain_lorem.training import baseline as baseline_module
 from metatrain_lorem.training import batches as batches_module
 from metatrain_lorem.training.baseline import preparation
-from metatrain_lorem.training.batch import Conversion
+from metatrain_lorem.training.batch import Batch, Conversion, join, split
 from metatrain_lorem.training.batches import (
     Batches,
+    PreparedDataset,
     training_batches,
     validation_batches,
 )
@@ -49,7 +50,7 @@ def test_neighbor_lists_are_computed_once(monkeypatch):
     dataset, targets = dimers(8)
     model = small_model(targets, types_of(dataset))
     trainer = Trainer(training_hypers(targets, num_epochs=3, batch_size=2))
-    train(model, trainer, *split(dataset, 3))
+    train(model, trainer, *split_dataset(dataset, 3))
     assert len(counts) == 8
     assert set(counts.values()) == {1}
     assert all(not dataset[i]["system"].known_neighbor_lists() for i in range(8))
@@ -73,6 +74,32 @@ def test_data_on_disk(tmp_path, monkeypatch):
         for name, parameter in model.named_parameters():
             reference = expected.setdefault(name, parameter)
             torch.testing.assert_close(parameter, reference, rtol=1e-9, atol=1e-9)
+
+
+def test_little_memory(monkeypatch):
+    """Structures beyond the limit are prepared anew: bit for bit the same."""
+    dataset, targets = dimers(10)
+    how = preparation_of(targets, dataset)
+    monkeypatch.setattr(batches_module, "TOGETHER", 4)
+    kept, rest = (PreparedDataset(dataset, *how) for _ in range(2))
+    expected = [kept[i] for i in range(10)]
+    monkeypatch.setattr(batches_module, "KEPT", 0)
+    for _ in range(2):
+        for i in (9, *range(9)):
+            assert_same_batch(rest[i], expected[i])
+    assert (kept.num_kept(), rest.num_kept()) == (10, 2)
+    for one, other in zip(split(join(expected)), expected, strict=True):
+        assert_same_batch(one, other)
+
+
+def assert_same_batch(one: Batch, other: Batch) -> None:
+    for first, second in zip(one.graph, other.graph, strict=True):
+        assert torch.equal(first, second)
+    for first, second in zip(one.targets["energy"], other.targets["energy"], strict=True):
+        assert torch.equal(first.values, second.values)
+        forces = [block.gradient("positions").values for block in (first, second)]
+        assert torch.equal(*forces)
+    assert (one.num_atoms, one.complete) == (other.num_atoms, other.complete)
 
 
 @pytest.mark.parametrize("options", [{}, {"max_atoms_per_batch": 40}])

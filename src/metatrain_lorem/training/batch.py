@@ -112,6 +112,37 @@ def join(samples: list[Batch]) -> Batch:
     return Batch(graph, num_atoms, targets, masks, complete)
 
 
+def split(batch: Batch) -> list[Batch]:
+    """Batches of one structure each, the inverse of :func:`join`."""
+    graph, num_atoms = batch.graph, batch.num_atoms
+    atoms, ones = num_atoms.tolist(), [1] * len(num_atoms)
+    of_pairs = graph.systems[graph.centers]
+    pairs = torch.bincount(of_pairs, minlength=len(ones)).tolist()
+    starts = num_atoms.cumsum(0) - num_atoms
+    local = graph._replace(
+        systems=torch.zeros_like(graph.systems),
+        centers=graph.centers - starts[of_pairs],
+        neighbors=graph.neighbors - starts[of_pairs],
+    )
+    sizes = Graph(atoms, atoms, ones, ones, atoms, pairs, pairs, pairs)
+    fields = [x.split(size) for x, size in zip(local, sizes, strict=True)]
+    graphs = [Graph(*parts) for parts in zip(*fields, strict=True)]
+
+    def one(maps: dict[str, Blocks], i: int) -> dict[str, Blocks]:
+        def rows(values: torch.Tensor) -> torch.Tensor:  # of structures or atoms
+            is_of_atoms = len(values) == len(graph.systems)
+            return values.split(atoms if is_of_atoms else ones)[i]
+
+        return {name: mapped(rows, blocks) for name, blocks in maps.items()}
+
+    samples = []
+    for i, own in enumerate(graphs):
+        targets, masks = one(batch.targets, i), one(batch.masks, i)
+        complete = batch.complete or not any(map(_has_nan, targets.values()))
+        samples.append(Batch(own, num_atoms[i : i + 1], targets, masks, complete))
+    return samples
+
+
 def _cat(*parts: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 

@@ -6,8 +6,9 @@ tensors; collating a batch is then a concatenation. Data sets on disk, which may
 the memory, are prepared on the fly by worker processes.
 """
 
+import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -26,7 +27,7 @@ from metatrain.utils.data import (
 from metatrain.utils.data.dataset import DiskDataset, MemmapDataset
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
-from .batch import Batch, Conversion, join
+from .batch import Batch, Conversion, join, split
 
 
 AnyDataset: TypeAlias = Dataset | Subset
@@ -34,6 +35,12 @@ TensorMaps: TypeAlias = dict[str, TensorMap]
 # systems, targets, extra data
 Maps: TypeAlias = tuple[list[System], TensorMaps, TensorMaps]
 Transform: TypeAlias = Callable[[list[System], TensorMaps, TensorMaps], Maps]
+
+
+# Structures that are prepared at once: metatensor takes as long for one as for some
+TOGETHER = 32
+# Bytes of prepared structures to keep; beyond, they are prepared whenever they are used
+KEPT = 16 * 2**30
 
 
 class PreparedDataset(torch.utils.data.Dataset):
@@ -54,6 +61,7 @@ class PreparedDataset(torch.utils.data.Dataset):
         self.transforms = transforms
         self.conversion = conversion
         self.samples: list[Batch | None] = [None] * len(dataset)
+        self.num_bytes = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,12 +72,29 @@ class PreparedDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         sample = self.samples[index]
-        if sample is None:
-            sample = self.samples[index] = self._prepare(self.dataset[index])
-        return sample
+        if sample is not None:
+            return sample
+        if self.num_bytes > KEPT:
+            return self._prepare([index])[0]
+        start = index - index % TOGETHER
+        end = min(start + TOGETHER, len(self))
+        prepared = self._prepare(range(start, end))
+        self.samples[start:end] = prepared
+        graphs = [sample.graph for sample in prepared]
+        self.num_bytes += sum(values.nbytes for graph in graphs for values in graph)
+        if self.num_bytes > KEPT:
+            logging.warning(
+                f"{KEPT / 2**30:.0f} GiB hold the neighbor lists of {self.num_kept()} of "
+                f"{len(self)} structures: those of all others are found anew in each epoch"
+            )
+        return prepared[index - start]
 
-    def _prepare(self, sample: Any) -> Batch:
-        joined = group_and_join([sample], join_kwargs={"different_keys": "union"})
+    def num_kept(self) -> int:
+        return sum(sample is not None for sample in self.samples)
+
+    def _prepare(self, indices: Sequence[int]) -> list[Batch]:
+        samples = [self.dataset[i] for i in indices]
+        joined = group_and_join(samples, join_kwargs={"different_keys": "union"})
         data = joined._asdict()
         # a copy: the user's structures keep no neighbor lists
         systems = [system.to(dtype=system.positions.dtype) for system in data.pop("system")]
@@ -77,7 +102,7 @@ class PreparedDataset(torch.utils.data.Dataset):
         maps = systems, {name: data.pop(name) for name in names}, data
         for transform in self.transforms:
             maps = transform(*maps)
-        return self.conversion(*maps)
+        return split(self.conversion(*maps))
 
 
 class Batches:
