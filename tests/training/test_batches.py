@@ -145,6 +145,27 @@ def test_order_of_batches():
     assert len({tuple(turn) for turn in turns}) > 1
 
 
+def test_batches_of_atoms():
+    """No batch exceeds the limit, each structure is in one; same seed, same batches."""
+    dataset, targets = dimers(12)
+    how = preparation_of(targets, dataset)
+    hypers = training_hypers(targets, max_atoms_per_batch=40)
+
+    def make(seed: int) -> Batches:
+        return training_batches([dataset], *how, hypers, 0, 1, seed)
+
+    batches = make(3)
+    sizes = [batch.num_atoms for batch in batches.epoch(0)]
+    assert len(sizes) == len(batches) < 12
+    assert max(int(size.sum()) for size in sizes) <= 40
+    expected = sorted(len(dataset[i]["system"]) for i in range(12))
+    assert sorted(torch.cat(sizes).tolist()) == expected
+    for epoch in (1, 0):
+        again = zip(batches.epoch(epoch), make(3).epoch(epoch), strict=True)
+        for one, other in again:
+            assert torch.equal(one.graph.positions, other.graph.positions)
+
+
 def test_validation_in_order():
     """Each structure once, and in exactly one of several processes."""
     dataset, targets = dimers(7)
