@@ -257,6 +257,7 @@ def test_divergence_names_epoch_and_batch(monkeypatch):
     with pytest.raises(RuntimeError, match="diverged in epoch 1, batch 2 .of 3") as error:
         train(model, trainer, training, nothing)
     assert "grad_clip_norm" in str(error.value)
+    assert str(error.value).count("frame") == 2  # both structures of the batch
     # No step has been made with it
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
