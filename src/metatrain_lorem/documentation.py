@@ -138,9 +138,10 @@ class TrainerHypers(TypedDict):
     """With ``max_atoms_per_batch``: batches of fewer atoms are left out."""
     num_epochs: int = 2000
     """Number of times that each training structure is seen."""
-    optimizer: Literal["Adam", "AdamW", "Muon"] = "Adam"
-    """Optimizer. ``Muon`` orthogonalizes the updates of matrices and leaves all other
-    parameters to ``AdamW``; it requires torch 2.9."""
+    optimizer: Literal["Adam", "AdamW", "LAMB", "Muon"] = "Adam"
+    """Optimizer. ``LAMB`` scales the update of each array of weights to their norm (that
+    of ``optax``; the paper trains cumulenes with it). ``Muon`` orthogonalizes the updates
+    of matrices and leaves all other parameters to ``AdamW``; it requires torch 2.9."""
     learning_rate: float = 1e-3
     """Initial learning rate, and the highest one."""
     learning_rate_final: float = 1e-6
@@ -153,8 +154,10 @@ class TrainerHypers(TypedDict):
     """Share of the optimizer steps before the decay starts. Meanwhile ``warmup_cosine``
     rises from ``learning_rate_final`` to ``learning_rate``; all other schedules stay at
     ``learning_rate`` (lorem-jax: ``start_decay_after``, 10 of 2000 epochs)."""
+    warmup_epochs: int | None = None
+    """Number of epochs before the decay starts, instead of ``warmup_fraction``."""
     weight_decay: float = 0.0
-    """Weight decay of ``AdamW`` and ``Muon``; for ``Adam``, an L2 penalty."""
+    """Weight decay of ``AdamW``, ``LAMB`` and ``Muon``; for ``Adam``, an L2 penalty."""
     grad_clip_norm: float | None = None
     """Highest norm of the gradients of all parameters; longer ones are scaled down to
     it. By default, gradients are not clipped."""
@@ -226,8 +229,9 @@ class TrainerHypers(TypedDict):
     """Whether to log an error for each block of a target."""
     checkpoint_interval: int = 100
     """Number of epochs between checkpoints."""
-    best_model_metric: Literal["rmse_prod", "mae_prod", "loss"] = "mae_prod"
+    best_model_metric: Literal["rmse_prod", "mae_prod", "r2_sum", "loss"] = "mae_prod"
     """Error of the validation structures that the best model minimizes: the product of
-    the errors of all targets and their gradients, or the loss."""
+    the errors of all targets and their gradients, or the loss. ``r2_sum`` maximizes the
+    sum of their coefficients of determination, like lorem-jax."""
     finetune: FinetuneHypers = init_with_defaults(FinetuneHypers)
     """Starting from a pre-trained model."""

@@ -57,6 +57,7 @@ TRAINER_BOUNDS = {
     "learning_rate": POSITIVE,
     "learning_rate_final": NOT_NEGATIVE,
     "warmup_fraction": FRACTION,
+    "warmup_epochs": _whole(0),
     "weight_decay": NOT_NEGATIVE,
     "grad_clip_norm": POSITIVE,
     "grad_clip_value": POSITIVE,
@@ -64,7 +65,10 @@ TRAINER_BOUNDS = {
     "checkpoint_interval": _whole(1),
 }
 # Not given by default: `None` is no number, but allowed
-OPTIONAL = ("smearing", "max_atoms_per_batch", "grad_clip_norm", "grad_clip_value")
+OPTIONAL = (
+    *("smearing", "max_atoms_per_batch", "warmup_epochs"),
+    *("grad_clip_norm", "grad_clip_value"),
+)
 
 
 def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import torch
 from metatrain.utils.abc import ModelInterface, TrainerInterface
 from metatrain.utils.io import check_file_extension
 from metatrain.utils.logging import ROOT_LOGGER, MetricLogger
-from metatrain.utils.metrics import get_selected_metric
 from torch.nn.parallel import DistributedDataParallel
 
 from . import checkpoints
@@ -22,6 +21,7 @@ from .training.baseline import fit_baseline, preparation
 from .training.batch import Conversion
 from .training.batches import AnyDataset, Batches, training_batches, validation_batches
 from .training.data_checks import Inspection
+from .training.determination import selected_metric
 from .training.diagnosis import check_weights, explain_divergence
 from .training.finetuning import set_up_finetuning
 from .training.objective import Objective
@@ -258,7 +258,7 @@ class Trainer(TrainerInterface[TrainerHypers]):
         self.epoch, self.batch = epoch, 0
         metric: float = -epoch  # without validation, the latest model is the best one
         if metrics:
-            metric = get_selected_metric(metrics, self.hypers["best_model_metric"])
+            metric = selected_metric(metrics, self.hypers["best_model_metric"])
         if metric < self.best_metric:
             self.best_metric = metric
             self.best_epoch = epoch

@@ -28,7 +28,7 @@ from metatrain_lorem.training.optimization import (
 )
 
 
-RATES = {"learning_rate": 1e-3, "learning_rate_final": 1e-6}
+RATES = {"learning_rate": 1e-3, "learning_rate_final": 1e-6, "warmup_epochs": None}
 OPTIMIZER = {"learning_rate": 1e-3, "weight_decay": 0.01}
 
 
@@ -92,6 +92,14 @@ def test_schedules_of_lorem_jax(schedule):
     np.testing.assert_allclose(result, OPTAX[schedule], rtol=1e-12)
 
 
+def test_decay_from_an_epoch():
+    """Ten of 40 epochs, whatever the share is."""
+    hypers = {**RATES, "schedule": "linear", "warmup_fraction": 0.9, "num_epochs": 40}
+    found = [learning_rate(i, 200, {**hypers, "warmup_epochs": 10}) for i in range(200)]
+    assert found == pytest.approx(list(rates("linear", 200, 0.25)[:200]))
+    assert learning_rate(199, 200, {**hypers, "warmup_epochs": 50}) == 1e-3
+
+
 @pytest.mark.parametrize("schedule", DECAYS)
 @pytest.mark.parametrize("warmup_fraction", [0.0, 1.0])
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
@@ -143,6 +151,7 @@ def model_of_several_targets() -> torch.nn.Module:
     [
         ("Adam", ["Adam"]),
         ("AdamW", ["AdamW"]),
+        ("LAMB", ["Lamb"]),
         pytest.param("Muon", ["Muon", "AdamW"], marks=with_muon),
     ],
 )
@@ -163,7 +172,7 @@ def test_optimizers_share_the_parameters(name, classes):
         assert {p.ndim for p in groups[1]} >= {1}
     for optimizer in optimizers:
         assert optimizer.defaults["weight_decay"] == 0.01
-        if type(optimizer).__name__ != "Muon":
+        if type(optimizer).__name__ in ("Adam", "AdamW"):
             assert optimizer.defaults["betas"] == (0.9, 0.999)
             assert optimizer.defaults["eps"] == 1e-8
             assert optimizer.defaults["fused"] is True

@@ -9,6 +9,7 @@ from metatrain.utils.data import TargetInfo
 from metatrain.utils.metrics import MAEAccumulator, RMSEAccumulator
 
 from .batch import Batch, Block, Blocks, mapped
+from .determination import Determination
 from .scales import Scales
 
 
@@ -38,6 +39,8 @@ class Errors:
         }
         self.with_mae = hypers["log_mae"] or hypers["best_model_metric"] == "mae_prod"
         self.not_per_atom = ["positions_gradients", *hypers["per_structure_targets"]]
+        with_r2 = hypers["best_model_metric"] == "r2_sum"
+        self.determination = Determination() if with_r2 else None
         self.losses: list[torch.Tensor] = []
         # Squared errors, absolute errors and number of errors, added up
         self.sums: dict[str, torch.Tensor] = {}
@@ -64,6 +67,11 @@ class Errors:
         )
         errors = mapped(torch.sub, predictions, targets)
         errors = self.scales.multiply(name, errors, batch.graph.species)
+        if self.determination is not None:
+            labels = self.scales.multiply(name, targets, batch.graph.species)
+            for i, block in enumerate(errors):
+                mask = None if valid is None else valid[i]
+                self.determination.add(name, block, labels[i], mask)
         for i, block in enumerate(errors):
             mask = None if valid is None else valid[i]
             self._add_values(self.titles[name][i], block, mask)
@@ -97,6 +105,8 @@ class Errors:
                     accumulator.information[title] = (values[i], int(values[2]))
                 shared = (self.not_per_atom, is_distributed, device)
                 summary |= accumulator.finalize(*shared)
+        if self.determination is not None:
+            summary |= self.determination.summary(is_distributed)
         return summary
 
 

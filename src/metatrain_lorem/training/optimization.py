@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from .lamb import Lamb
+
 
 def build_optimizers(
     model: torch.nn.Module, hypers: Mapping[str, Any]
@@ -26,6 +28,8 @@ def build_optimizers(
         return [torch.optim.Adam(parameters, fused=True, **options)]
     if hypers["optimizer"] == "AdamW":
         return [torch.optim.AdamW(parameters, fused=True, **options)]
+    if hypers["optimizer"] == "LAMB":
+        return [Lamb(parameters, **options)]
     if not hasattr(torch.optim, "Muon"):
         raise ValueError("the optimizer 'Muon' requires torch 2.9 or later")
     matrices = [p for p in parameters if p.ndim == 2]
@@ -118,11 +122,15 @@ def learning_rate(step: int, num_steps: int, hypers: Mapping[str, Any]) -> float
     stay at ``a``. Same values as the schedules of optax in lorem-jax.
 
     :param hypers: ``learning_rate`` (a), ``learning_rate_final`` (b), ``schedule`` and
-        ``warmup_fraction``, the share of the warm-up in all steps
+        the length of the warm-up: ``warmup_fraction``, its share in all steps, or
+        ``warmup_epochs`` out of ``num_epochs``
     """
     first, last = hypers["learning_rate"], hypers["learning_rate_final"]
     schedule = hypers["schedule"]
-    warmup_steps = round(hypers["warmup_fraction"] * num_steps)
+    warmup = hypers["warmup_fraction"]
+    if hypers["warmup_epochs"] is not None:
+        warmup = min(hypers["warmup_epochs"] / hypers["num_epochs"], 1.0)
+    warmup_steps = round(warmup * num_steps)
     if schedule == "constant":
         return first
     if step < warmup_steps:
