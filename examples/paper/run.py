@@ -7,7 +7,8 @@
 The data are those of ``twins``: systems of our own making with the same physics. With
 ``--original``, data and options are the paper's: FOLDER is what ``prepare.py`` wrote.
 
-What was interrupted goes on where it was if the same command is given again. Trainings
+What was interrupted goes on where it was if the same command is given again, and
+``--so-far`` evaluates what has been learned until then. Trainings
 are in ``runs``; results (JSON, Markdown, SVG, PNG) go to ``results``.
 """
 
@@ -28,7 +29,7 @@ from figures import REFERENCE, draw
 from omegaconf import OmegaConf
 from systems import HERE, OPTIONS, SYSTEMS, VARIANTS
 from tables import markdown
-from training import MODEL, learning_curve, prepare_runs, train
+from training import epochs_done, learning_curve, model_so_far, prepare_runs, train
 
 
 PARTS = ("train", "val", "test", "scan")
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("system", choices=[*SYSTEMS, "all"])
     parser.add_argument("--quick", action="store_true", help="minutes, and no good model")
     parser.add_argument("--original", type=Path, help="folder that prepare.py wrote")
+    parser.add_argument("--so-far", action="store_true", help="evaluate, do not train")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time")
     parser.add_argument("--output", type=Path, help="instead of this script's folder")
     arguments = parser.parse_args()
@@ -58,44 +60,47 @@ def main() -> None:
         output = HERE / "runs" / "quick"
         shutil.rmtree(output, ignore_errors=True)
     for name in names:
-        run(name, output, arguments.original, arguments.quick, arguments.processes)
+        run(name, output, arguments)
 
 
-def run(
-    name: str, output: Path, original: Path | None, is_quick: bool, processes: int
-) -> None:
+def run(name: str, output: Path, arguments: argparse.Namespace) -> None:
+    original = arguments.original
     kind = "twin" if original is None else "original"
-    options = (
-        HERE / "twins" / f"{name}.yaml" if kind == "twin" else OPTIONS / f"{name}.yaml"
-    )
+    options = (HERE / "twins" if kind == "twin" else OPTIONS) / f"{name}.yaml"
     frames = twin_frames(name) if original is None else original_frames(name, original)
     overrides = []
     epochs = OmegaConf.load(options)["architecture"]["training"]["num_epochs"]
-    if is_quick:
+    if arguments.quick:
         frames = {part: spread(some, QUICK["frames"]) for part, some in frames.items()}
         epochs = QUICK["epochs"]
         overrides = [*QUICK["options"], f"architecture.training.num_epochs={epochs}"]
     folder = output / "runs" / f"{name}_{kind}"
     data = write_data(frames, folder)
     runs = prepare_runs(folder, options, data, overrides)
-    print(
-        f"{name} ({kind}): {len(frames['train'])} structures, {epochs} epochs", flush=True
-    )
-    train(runs, epochs, processes)
+    print(f"{name} ({kind}): {len(frames['train'])} structures", flush=True)
+    if not arguments.so_far:
+        train(runs, epochs, arguments.processes)
 
-    models = {run.variant: run.folder / MODEL for run in runs}
-    results = evaluate(name, frames, models)
-    results["data"] = _describe(kind, frames, epochs)
+    results = evaluate(name, frames, {run.variant: model_so_far(run) for run in runs})
+    least = min(map(epochs_done, runs)) if arguments.so_far else epochs
+    results["data"] = _describe(kind, len(frames["train"]), least)
     results["options"] = OmegaConf.to_container(OmegaConf.load(options)["architecture"])
     for training in runs:
         curve = learning_curve(training.folder)
         results["variants"][training.variant]["learning_curve"] = curve
-    path = output / "results" / (name if kind == "twin" else f"{name}_original")
+    save(
+        name, results, output / "results" / (name if kind == "twin" else f"{name}_original")
+    )
+
+
+def save(name: str, results: dict[str, Any], path: Path) -> None:
+    """Write the results as numbers, table and figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").write_text(json.dumps(rounded(results), indent=1) + "\n")
     table = markdown(name, results)
     path.with_suffix(".md").write_text(table)
-    draw(name, results, path)
+    if "curves" in results or not SYSTEMS[name].abscissa:
+        draw(name, results, path)
     print(table)
 
 
@@ -153,7 +158,7 @@ def evaluate(
     for variant, predictor in predictors.items():
         results["variants"][variant] = errors(frames["test"], predictor(frames["test"]))
     abscissa = SYSTEMS[name].abscissa
-    if abscissa:
+    if abscissa and frames["scan"]:
         sources = {REFERENCE: labels, **predictors}
         results["curves"] = curves(frames["scan"], abscissa, sources)
     return results
@@ -170,9 +175,9 @@ def rounded(content: Any) -> Any:
     return content
 
 
-def _describe(kind: str, frames: dict[str, list[ase.Atoms]], epochs: int) -> str:
+def _describe(kind: str, number: int, epochs: int) -> str:
     what = "twin of our own making" if kind == "twin" else "the paper's data"
-    return f"{what}, {len(frames['train'])} structures, {epochs} epochs"
+    return f"{what}, {number} structures, {epochs} epochs"
 
 
 if __name__ == "__main__":

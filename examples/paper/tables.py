@@ -13,9 +13,9 @@ def markdown(name: str, results: dict[str, Any]) -> str:
     lines = [
         f"# {system.title}",
         "",
-        f"{results['data'][0].upper()}{results['data'][1:]}. Root mean square errors on the "
-        f"test structures (energies in meV/atom, forces in meV/Å); the paper's, on its own "
-        f"data, for orientation.",
+        f"Data: {results['data']}. Root mean square errors on the test structures "
+        "(energies in meV/atom, forces in meV/Å); those of the paper, on its own data, for "
+        "orientation.",
         "",
         "| variant | energy | forces | paper: energy | paper: forces |",
         "|---|---|---|---|---|",

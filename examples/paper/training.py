@@ -13,6 +13,7 @@ from systems import VARIANTS, folder_name
 
 INTERVAL = 10.0  # seconds between two looks at the trainings
 MODEL = "model.pt"
+SO_FAR = "so_far.pt"
 
 
 class Run(NamedTuple):
@@ -74,6 +75,22 @@ def train(runs: list[Run], num_epochs: int, processes: int) -> None:
         for _, process in active.values():
             process.terminate()  # saves what was learned
             process.wait()
+
+
+def model_so_far(run: Run) -> Path:
+    """The final model, or the best one up to the last checkpoint.
+
+    :raises FileNotFoundError: if there is no checkpoint yet
+    """
+    if (run.folder / MODEL).exists():
+        return run.folder / MODEL
+    checkpoints = list(run.folder.glob("outputs/*/*/*.ckpt"))
+    if not checkpoints:
+        raise FileNotFoundError(f"'{run.variant}' has no checkpoint yet in {run.folder}")
+    latest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    command = [sys.executable, "-m", "metatrain", "export", str(latest.resolve())]
+    subprocess.run([*command, "-o", SO_FAR], cwd=run.folder, check=True)
+    return run.folder / SO_FAR
 
 
 def _start(run: Run) -> subprocess.Popen:

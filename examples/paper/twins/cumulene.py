@@ -14,8 +14,9 @@ one rotor by 90 degrees, which is not in the training set.
 import ase
 import numpy as np
 from ase.optimize import BFGS
-from frames import assign_splits, check_forces, label, write
+from frames import assign_splits, write
 from tblite.ase import TBLite
+from xtb import check_forces, label
 
 
 NUM_CARBONS = 9

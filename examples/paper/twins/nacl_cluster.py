@@ -19,8 +19,9 @@ import ase
 import numpy as np
 from ase.calculators.calculator import CalculationFailed
 from ase.optimize import BFGS
-from frames import assign_splits, check_forces, label, write
+from frames import assign_splits, write
 from tblite.ase import TBLite
+from xtb import check_forces, label
 
 
 SPACING = (2.62, 2.5)  # A, between and along rungs, before the relaxation
