@@ -16,9 +16,8 @@ charges; those of aluminium and gold minimize, at total charge zero,
 
 (the first sum over aluminium and gold), to which repulsions and the bonds of gold are
 added, pair by pair within 4 A. A dopant at the bottom of the slab, 8.5 A below Au2, acts on
-it through the charges alone: aluminium replaces magnesium and gives charge to Au2. Au2
-stands upright above an oxygen ("upright", non-wetting) or lies above two magnesiums ("flat",
-wetting).
+it through the charges alone: aluminium replaces magnesium and gives charge to Au2, which
+stands above an oxygen ("upright", non-wetting) or lies above two magnesiums ("flat").
 """
 
 import math
@@ -208,16 +207,10 @@ def main() -> None:
                 frames.append(labelled(frame, model, **info))
             assign_splits(frames, COUNTS, generator)
             check(frames[0], model)
-            scan = [
-                labelled(
-                    with_gold(base, geometry, height),
-                    model,
-                    curve=curve,
-                    distance=float(height),
-                    split="scan",
-                )
-                for height in SCAN
-            ]
+            scan = []
+            for height in SCAN:
+                info = {"curve": curve, "distance": float(height), "split": "scan"}
+                scan.append(labelled(with_gold(base, geometry, height), model, **info))
             tell(curve, frames, scan)
             everything += frames + scan
     write("mgo_surface", everything)
