@@ -1,6 +1,8 @@
 """The conversion of published archives, on small files of the same formats."""
 
+import gzip
 import importlib
+import io
 import sys
 import tarfile
 import zipfile
@@ -189,4 +191,9 @@ def test_twins_are_described():
         name = path.name.removesuffix(".xyz.gz")
         assert (folder / f"{name}.py").exists()
         assert (folder / f"{name}.yaml").exists()
+        with gzip.open(path, "rt") as file:
+            frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
+        splits = {frame.info["split"] for frame in frames}
+        assert splits >= {"train", "val", "test"}
+        assert all(np.abs(f.get_forces().sum(axis=0)).max() < 0.01 for f in frames)
     assert sum(path.stat().st_size for path in folder.glob("*.gz")) < 10e6

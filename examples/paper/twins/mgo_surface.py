@@ -150,6 +150,7 @@ def slab(is_doped: bool) -> ase.Atoms:
     """Slab of 72 ions; the dopant is in the lowest layer, below the center of the cell."""
     side = math.sqrt(2) * SPACING
     atoms = fcc100("Mg", (3, 3, LAYERS), a=2 * SPACING, vacuum=0.0)
+    atoms.info.clear()  # sites of adsorption, which are of no use here
     oxygens = atoms.copy()
     oxygens.symbols[:] = "O"
     oxygens.positions += [side / 2, side / 2, 0.0]
