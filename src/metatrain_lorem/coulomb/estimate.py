@@ -55,8 +55,7 @@ def check_one(
     :raises ValueError: see :func:`plan_of_one`, and :mod:`.feasible`
     """
     lattices = _lattices_of_one(solver, positions, cell, pbc)
-    largest = solver.planner.kvectors.largest(lattices)
-    solver.planner.methods(lattices, largest, num_columns)
+    solver.planner.decide(lattices, num_columns)
 
 
 def _lattices_of_one(

@@ -4,7 +4,7 @@ Plans hold numbers, indices and shapes, without gradients. Positions matter for 
 of slabs only: as long as that does not change much, a plan may be used again.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 
@@ -24,7 +24,8 @@ class EwaldGroup(NamedTuple):
     """Periodic systems, by k-vectors."""
 
     batch: Batch
-    kvectors: KVectors
+    kvectors: KVectors  # in the units of length
+    units: Optional[torch.Tensor]  # [B, 1, 1] of sparse systems, see `sparse`
 
 
 class MeshGroup(NamedTuple):
@@ -32,6 +33,7 @@ class MeshGroup(NamedTuple):
 
     batch: Batch
     shape: list[int]  # points along each lattice vector
+    units: Optional[torch.Tensor]  # as of an Ewald sum, [1, 1, 1]
 
 
 class CoulombPlan(NamedTuple):
@@ -44,6 +46,8 @@ class CoulombPlan(NamedTuple):
     ewald: list[EwaldGroup]
     mesh: list[MeshGroup]
     order: torch.Tensor  # [N] place of each atom among those of all groups, with padding
+    dense: torch.Tensor  # [S] bool: systems that need the pairs within the cutoff
+    num_dense: int
 
 
 def similar_systems(systems: list[int], factors: list[list[int]]) -> list[list[int]]:

@@ -1,6 +1,7 @@
 """How each system is summed, and which ones are summed together."""
 
 import math
+from typing import NamedTuple, Optional
 
 import torch
 
@@ -16,7 +17,17 @@ from .plan import (
     places,
     similar_systems,
 )
-from .splitting import Split
+from .sparse import LengthScale, in_units
+from .splitting import CompactSplit, Split
+
+
+class Decisions(NamedTuple):
+    """How each of ``S`` systems is summed."""
+
+    scales: list[float]  # units of length, see `sparse`
+    lattices: Lattices  # in these units
+    largest: list[list[int]]  # k-vector index of each system along each axis
+    methods: list[str]  # "open", "ewald", "mesh", or "none"
 
 
 class Planner(torch.nn.Module):
@@ -33,6 +44,9 @@ class Planner(torch.nn.Module):
         self.kvectors = kvectors
         self.method = method
         self.mesh_work = mesh_work(split)
+        # Explicit wishes are kept: Gaussian charges of a width, boxes of k-vectors, a mesh.
+        is_free = isinstance(split, CompactSplit) and isinstance(kvectors, KSphere)
+        self.length_scale = LengthScale(split, is_free and method != "mesh")
 
     def extra_repr(self) -> str:
         """Settings."""
@@ -51,46 +65,77 @@ class Planner(torch.nn.Module):
         :param systems: ``[N]``
         :param num_columns: columns of charges
         """
-        num_atoms, device = lattices.num_atoms, systems.device
-        largest = self.kvectors.largest(lattices)
-        methods = self.methods(lattices, largest, num_columns)
-
-        chosen = of_method("open", methods)
+        decisions, device = self.decide(lattices, num_columns), systems.device
+        num_atoms, scales = lattices.num_atoms, decisions.scales
+        chosen = of_method("open", decisions.methods)
         factors = [[num_atoms[system], num_atoms[system]] for system in chosen]
         open_batches = [
             padded_batch(group, num_atoms, device)
             for group in similar_systems(chosen, factors)
         ]
-        chosen = of_method("ewald", methods)
-        factors = [[num_atoms[system]] + box_sizes(largest[system]) for system in chosen]
-        ewald = [
-            EwaldGroup(
-                padded_batch(group, num_atoms, device),
-                self.kvectors_of(group, lattices, largest, device),
-            )
-            for group in similar_systems(chosen, factors)
-        ]
+        ewald = self.ewald_groups(decisions, device)
         mesh = [
             MeshGroup(
                 padded_batch([system], num_atoms, device),
-                self.mesh_of(system, lattices),
+                self.mesh_of(system, decisions.lattices),
+                units_of([system], scales, device),
             )
-            for system in of_method("mesh", methods)
+            for system in of_method("mesh", decisions.methods)
         ]
         batches = open_batches + [group.batch for group in ewald]
         batches = batches + [group.batch for group in mesh]
         order = places(batches, systems.shape[0], device)
-        return CoulombPlan(lattices, pbc, systems, open_batches, ewald, mesh, order)
+        dense: list[bool] = []
+        for periodic, scale in zip(lattices.num_periodic, scales):
+            dense.append(periodic > 0 and scale == 1)
+        return CoulombPlan(
+            *(lattices, pbc, systems, open_batches, ewald, mesh, order),
+            torch.tensor(dense).to(device),
+            sum([int(d) for d in dense]),
+        )
 
-    def methods(
-        self, lattices: Lattices, largest: list[list[int]], num_columns: int
-    ) -> list[str]:
-        """How to sum each system: ``open``, ``ewald``, ``mesh``, or not at all.
+    def ewald_groups(self, decisions: Decisions, device: torch.device) -> list[EwaldGroup]:
+        """Similar systems together, of which all or none are sparse."""
+        groups: list[EwaldGroup] = []
+        num_atoms, scales = decisions.lattices.num_atoms, decisions.scales
+        chosen = of_method("ewald", decisions.methods)
+        for sparse in [False, True]:
+            some: list[int] = []
+            factors: list[list[int]] = []
+            for system in chosen:
+                if (scales[system] > 1) == sparse:
+                    sizes = box_sizes(decisions.largest[system])
+                    if sparse:
+                        sizes = [num_atoms[system] + sizes[0] * sizes[1] * sizes[2]]
+                    some.append(system)
+                    factors.append([num_atoms[system]] + sizes)
+            for group in similar_systems(some, factors):
+                kvectors = self.kvectors_of(
+                    group, decisions.lattices, decisions.largest, device
+                )
+                groups.append(
+                    EwaldGroup(
+                        padded_batch(group, num_atoms, device),
+                        kvectors,
+                        units_of(group, scales, device),
+                    )
+                )
+        return groups
 
-        :param largest: largest k-vector index of each system along each axis
+    def decide(self, lattices: Lattices, num_columns: int) -> Decisions:
+        """How to sum each system.
+
         :param num_columns: columns of charges
         :raises ValueError: for systems that take too much memory, see :mod:`.feasible`
         """
+        # The time of Ewald sums has a part that does not grow with the columns.
+        work = 2.6 + num_columns
+        most_atoms = math.inf
+        if self.method == "auto":
+            most_atoms = self.mesh_work * num_columns / work
+        scales = self.length_scale(lattices, work, most_atoms)
+        scaled = in_units(lattices, scales)
+        largest = self.kvectors.largest(scaled)
         methods: list[str] = []
         lengths: list[list[float]] = lattice_lengths(lattices.cells).tolist()
         for system, count in enumerate(lattices.num_atoms):
@@ -100,17 +145,15 @@ class Planner(torch.nn.Module):
             elif lattices.num_periodic[system] == 0:
                 method = "open"
             elif method == "auto":
-                # The time of Ewald sums has a part that does not grow with the columns.
-                use_mesh = count * (2.6 + num_columns) > self.mesh_work * num_columns
-                method = "mesh" if use_mesh else "ewald"
+                method = "mesh" if count > most_atoms else "ewald"
             if method == "ewald":
                 of_system = largest[system]
                 check_ewald(system, count, lengths[system], of_system, num_columns)
             if method == "mesh":
-                points = num_points(self.mesh_of(system, lattices))
+                points = num_points(self.mesh_of(system, scaled))
                 check_mesh(system, count, lengths[system], points, num_columns)
             methods.append(method)
-        return methods
+        return Decisions(scales, scaled, largest, methods)
 
     def mesh_of(self, system: int, lattices: Lattices) -> list[int]:
         """Points along each lattice vector, see :func:`.mesh_shape`."""
@@ -157,6 +200,16 @@ def mesh_work(split: Split) -> float:
     points = 1.5 * ((BLOCK + ORDER - 1) / (BLOCK * step)) ** 3  # in whole blocks
     # Fitted to measured times by `benchmarks/fit_methods.py`
     return 155 * points / waves
+
+
+def units_of(
+    group: list[int], scales: list[float], device: torch.device
+) -> Optional[torch.Tensor]:
+    """Units of length of sparse systems, ``[B, 1, 1]``; nothing for others."""
+    if scales[group[0]] == 1:
+        return None
+    units = torch.tensor([scales[system] for system in group], dtype=torch.float64)
+    return units[:, None, None].to(device)
 
 
 def of_method(wanted: str, methods: list[str]) -> list[int]:

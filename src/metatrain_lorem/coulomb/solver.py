@@ -1,15 +1,19 @@
 """Coulomb potentials of a batch of systems, in any periodicity."""
 
+from typing import Optional
+
 import torch
 
 from ..ops.budget import MEMORY
 from ..ops.rows import take_rows
+from .all_pairs import not_too_close
 from .cells import cell_volumes
 from .checks import check_accuracy, check_inputs, check_positive, check_smearing
 from .kspace import ReciprocalSum
 from .kvectors import KBox, KSphere
 from .mesh import MeshSum
-from .open_systems import not_too_close, open_potentials
+from .nearest_images import NearestImages
+from .open_systems import OpenSum
 from .periodicity import Lattices, checked_lattices, closed_cells
 from .plan import Batch, CoulombPlan
 from .planner import Planner
@@ -82,6 +86,8 @@ class CoulombSolver(torch.nn.Module):
         self.planner = Planner(self.split, kvectors, method)
         self.reciprocal = ReciprocalSum(self.split, memory)
         self.mesh = MeshSum(self.split, memory)
+        self.nearest_images = NearestImages(self.split, memory)
+        self.open = OpenSum(memory)
 
     def extra_repr(self) -> str:
         """Settings."""
@@ -152,22 +158,21 @@ class CoulombSolver(torch.nn.Module):
         pbc, systems, num_periodic = plan.pbc, plan.systems, plan.lattices.num_periodic
         cells = closed_cells(positions, cells, pbc, systems, self.vacuum, num_periodic)
         potentials = self.beyond_cutoff(positions, charges, cells, plan)
-        if max(num_periodic) > 0:
-            volumes = cell_volumes(cells)
+        if plan.num_dense > 0:
             kernel = self.split.pairs(not_too_close(pairs.distances))
             others = sum_pairs(charges, pairs, kernel)
             others = others + self_and_background(
-                *(charges, systems, volumes),
+                *(charges, systems, cell_volumes(cells)),
                 self.split.smearing,
                 self.split.self_potential,
             )
-            if 2 in num_periodic:
-                others = others + slab_correction(
-                    positions, charges, cells, pbc, systems, volumes
-                )
-            if 0 in num_periodic:
-                others = others * pbc.any(1)[systems].unsqueeze(1)
+            if plan.num_dense < len(num_periodic):
+                others = others * plan.dense[systems].unsqueeze(1)
             potentials = potentials + others
+        if 2 in num_periodic:
+            potentials = potentials + slab_correction(
+                positions, charges, cells, pbc, systems, cell_volumes(cells)
+            )
         return 0.5 * potentials
 
     def beyond_cutoff(
@@ -177,7 +182,7 @@ class CoulombSolver(torch.nn.Module):
         cells: torch.Tensor,
         plan: CoulombPlan,
     ) -> torch.Tensor:
-        """Smooth part of the periodic systems, all pairs of the open ones.
+        """Smooth part of dense periodic systems, all of sparse and open ones.
 
         :param cells: closed cells
         :return: not halved, ``[N, C]``
@@ -185,16 +190,45 @@ class CoulombSolver(torch.nn.Module):
         parts: list[torch.Tensor] = []
         for batch in plan.open:
             x, q = of_batch(positions, charges, batch)
-            parts.append(open_potentials(x, q, self.memory).flatten(0, 1))
+            parts.append(self.open(x, q).flatten(0, 1))
         for ewald in plan.ewald:
             x, q = of_batch(positions, charges, ewald.batch)
-            lattices = cells.index_select(0, ewald.batch.systems)
-            parts.append(self.reciprocal(x, q, lattices, ewald.kvectors).flatten(0, 1))
+            x, lattices = in_units(x, cells, ewald.batch, ewald.units)
+            waves = self.reciprocal(x, q, lattices, ewald.kvectors)
+            waves = self.with_all_pairs(waves, x, q, lattices, ewald.units)
+            parts.append(waves.flatten(0, 1))
         for mesh in plan.mesh:
             x, q = of_batch(positions, charges, mesh.batch)
-            lattices = cells.index_select(0, mesh.batch.systems)
-            parts.append(self.mesh(x[0], q[0], lattices[0], mesh.shape))
+            x, lattices = in_units(x, cells, mesh.batch, mesh.units)
+            waves = self.mesh(x[0], q[0], lattices[0], mesh.shape).unsqueeze(0)
+            waves = self.with_all_pairs(waves, x, q, lattices, mesh.units)
+            parts.append(waves.flatten(0, 1))
         return torch.cat(parts).index_select(0, plan.order)
+
+    def with_all_pairs(
+        self,
+        waves: torch.Tensor,
+        positions: torch.Tensor,
+        charges: torch.Tensor,
+        cells: torch.Tensor,
+        units: Optional[torch.Tensor],
+    ) -> torch.Tensor:
+        """Complete the potentials of sparse systems (:mod:`.sparse`).
+
+        :param waves: their smooth part, ``[B, N, C]``
+        :param positions: as all others in units of length, ``[B, N, 3]``
+        :param units: these units, or none for dense systems, which stay as they are
+        """
+        if units is None:
+            return waves
+        num_systems, num_atoms = charges.shape[0], charges.shape[1]
+        systems = torch.arange(num_systems, device=cells.device).unsqueeze(1)
+        others = self_and_background(
+            *(charges.flatten(0, 1), systems.expand(-1, num_atoms).flatten()),
+            *(cell_volumes(cells), self.split.smearing, self.split.self_potential),
+        )
+        pairs = self.nearest_images(positions, charges, cells)
+        return (waves + pairs + others.reshape(waves.shape)) / units.to(waves.dtype)
 
 
 def of_batch(
@@ -203,3 +237,21 @@ def of_batch(
     """Positions and charges of a batch, ``[B, N, 3]`` and ``[B, N, C]``."""
     of_atoms = take_rows(charges, batch.atoms) * batch.real
     return take_rows(positions, batch.atoms), of_atoms
+
+
+def in_units(
+    positions: torch.Tensor,
+    cells: torch.Tensor,
+    batch: Batch,
+    units: Optional[torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions and cells of a batch in its units of length.
+
+    :param positions: ``[B, N, 3]``
+    :param cells: of all systems, ``[S, 3, 3]``
+    :param units: ``[B, 1, 1]``, none for those of the arguments
+    """
+    cells = cells.index_select(0, batch.systems)
+    if units is None:
+        return positions, cells
+    return positions / units.to(cells.dtype), cells / units.to(cells.dtype)

@@ -1,0 +1,57 @@
+"""Real-space part of sparse systems: each atom and the nearest image of all others."""
+
+import torch
+
+from ..ops.budget import MEMORY
+from .all_pairs import AllPairs, apart
+from .cells import inverse_cells
+from .splitting import Split
+
+
+class NearestImages(AllPairs):
+    r"""The kernel of pairs, summed over all pairs of a system.
+
+    Fractional differences are rounded: the image with all of them within :math:`\pm 1/2`
+    is the only one within half the smallest distance of opposite faces, in cells of any
+    shape. So far may the cutoff reach.
+
+    :param split: with the kernel of pairs
+    :param memory: bytes that the working arrays may take
+    """
+
+    def __init__(self, split: Split, memory: int = MEMORY) -> None:
+        super().__init__(40, memory)
+        self.split = split
+
+    def forward(
+        self, positions: torch.Tensor, charges: torch.Tensor, cells: torch.Tensor
+    ) -> torch.Tensor:
+        """Potentials of ``B`` systems, not halved.
+
+        :param positions: ``[B, N, 3]``
+        :param charges: ``[B, N, C]``, zero for padding
+        :param cells: ``[B, 3, 3]``
+        :return: ``[B, N, C]``
+        """
+        fractional = positions.detach() @ inverse_cells(cells.detach())
+        atoms = torch.stack([positions, fractional], dim=2)  # [B, N, 2, 3]
+        return self.all_rows(atoms, [atoms, cells, charges])
+
+    def rows(
+        self, atoms: torch.Tensor, others: list[torch.Tensor], start: int
+    ) -> torch.Tensor:
+        """See :class:`.AllPairs`.
+
+        :param atoms: ``[B, n, 2, 3]``, Cartesian and fractional coordinates
+        """
+        others_atoms, cells, charges = others[0], others[1], others[2]
+        left = atoms.permute(2, 0, 3, 1).unsqueeze(4)
+        right = others_atoms.permute(2, 0, 3, 1).unsqueeze(3)
+        vectors = right[0] - left[0]  # [B, 3, n, N]
+        whole = torch.round((right[1] - left[1]).detach()).flatten(2)
+        shifts = torch.bmm(cells.transpose(1, 2), whole)
+        vectors = vectors - shifts.reshape(vectors.shape)
+        # To itself, an atom is too far away.
+        itself = self.split.cutoff**2
+        squares = apart((vectors * vectors).sum(1), start, itself)
+        return torch.bmm(self.split.pairs(squares.sqrt()), charges)
