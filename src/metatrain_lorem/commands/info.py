@@ -86,7 +86,7 @@ def _solver(attributes: Any) -> CoulombSolver:
     is_compact = hasattr(split, "largest_k")
     wavelength = getattr(planner.kvectors, "wavelength", None)
     kvectors = None if wavelength is None else KBox(split.smearing, wavelength)
-    return CoulombSolver(
+    solver = CoulombSolver(
         attributes.cutoff,
         None if is_compact else split.smearing,
         split.accuracy,
@@ -95,6 +95,9 @@ def _solver(attributes: Any) -> CoulombSolver:
         kvectors=kvectors,
         vacuum=attributes.vacuum,
     )
+    # Models of earlier versions have the same range for all systems.
+    solver.planner.length_scale.is_free &= hasattr(planner, "length_scale")
+    return solver
 
 
 def _check(model_path: str, atoms: ase.Atoms) -> list[str]:
@@ -112,7 +115,10 @@ def _lines(result: Estimate, solver: torch.nn.Module, num_columns: int) -> list[
     lines = [f"method            {METHODS[result.method]}"]
     if result.method != "open":
         width = solver.split.smearing
-        lines.append(f"real space        cutoff {solver.cutoff:g}, smearing {width:.4g}")
+        scale, pairs = result.reach / solver.cutoff, f"cutoff {solver.cutoff:g}"
+        if scale > 1:
+            pairs = f"all pairs up to {result.reach:.4g}"
+        lines.append(f"real space        {pairs}, smearing {scale * width:.4g}")
     if result.method == "ewald":
         lines.append(f"k-vectors         {result.num_k} (half space)")
     if result.method == "mesh":

@@ -10,6 +10,7 @@ from .mesh_size import BLOCK, ORDER, num_points
 from .periodicity import Lattices, checked_lattices
 from .plan import CoulombPlan, EwaldGroup, MeshGroup
 from .solver import CoulombSolver
+from .sparse import PAIR_NUMBERS
 
 
 class Estimate(NamedTuple):
@@ -19,6 +20,7 @@ class Estimate(NamedTuple):
     method: str  # "open", "ewald" or "mesh"
     num_k: int  # k-vectors of the half space, or 0
     mesh: list[int]  # points along each lattice vector, or none
+    reach: float  # of the sum over pairs; beyond the cutoff, over all pairs of the system
     real_space_error: float  # of the sum up to the cutoff
     reciprocal_error: float  # of the sum over k-vectors or on the mesh
     memory: int  # bytes of arrays that are kept for the forces
@@ -81,24 +83,29 @@ def estimate(
     limit = math.inf if isinstance(solver, torch.jit.ScriptModule) else solver.memory
     if len(plan.open) > 0:
         memory = round(min(num_atoms**2 * element_size, limit))
-        return Estimate(num_atoms, "open", 0, [], 0.0, 0.0, memory)
+        return Estimate(num_atoms, "open", 0, [], math.inf, 0.0, 0.0, memory)
 
     spacing = (volume / num_atoms) ** (1 / 3)
     real_error = solver.split.real_space_error(spacing)
-    num_neighbors = 4 / 3 * math.pi * solver.cutoff**3 * num_atoms / volume
-    pairs = num_atoms * num_neighbors * (num_columns + 4)
     if len(plan.mesh) > 0:
         method, num_k, shape = "mesh", 0, plan.mesh[0].shape
-        error = solver.split.accuracy
+        error, units = solver.split.accuracy, plan.mesh[0].units
         kept = mesh_numbers(plan.mesh[0], num_columns)
     else:
-        kvectors = plan.ewald[0].kvectors
+        kvectors, units = plan.ewald[0].kvectors, plan.ewald[0].units
         lengths = (kvectors.last - kvectors.first + 1).clamp(min=0)
         method, num_k, shape = "ewald", int(lengths.sum()), []
         error = solver.planner.kvectors.error(spacing)
         kept = ewald_numbers(plan.ewald[0], num_columns)
+    if units is None:
+        reach = solver.cutoff
+        num_neighbors = 4 / 3 * math.pi * solver.cutoff**3 * num_atoms / volume
+        pairs = num_atoms * num_neighbors * (num_columns + 4)
+    else:
+        reach = solver.cutoff * float(units)
+        kept, pairs = kept + PAIR_NUMBERS * num_atoms**2, 0.0
     memory = round(min(element_size * kept, limit) + element_size * pairs)
-    return Estimate(num_atoms, method, num_k, shape, real_error, error, memory)
+    return Estimate(num_atoms, method, num_k, shape, reach, real_error, error, memory)
 
 
 def ewald_numbers(group: EwaldGroup, num_columns: int) -> float:

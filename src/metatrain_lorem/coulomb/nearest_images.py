@@ -47,11 +47,12 @@ class NearestImages(AllPairs):
         others_atoms, cells, charges = others[0], others[1], others[2]
         left = atoms.permute(2, 0, 3, 1).unsqueeze(4)
         right = others_atoms.permute(2, 0, 3, 1).unsqueeze(3)
-        vectors = right[0] - left[0]  # [B, 3, n, N]
-        whole = torch.round((right[1] - left[1]).detach()).flatten(2)
-        shifts = torch.bmm(cells.transpose(1, 2), whole)
-        vectors = vectors - shifts.reshape(vectors.shape)
+        whole = (right[1] - left[1]).detach().round_()  # [B, 3, n, N]
+        vectors = (right[0] - left[0]).flatten(2)
+        matrices = cells.transpose(1, 2)
+        vectors = torch.baddbmm(vectors, matrices, whole.flatten(2), alpha=-1.0)
         # To itself, an atom is too far away.
         itself = self.split.cutoff**2
-        squares = apart((vectors * vectors).sum(1), start, itself)
+        squares = (vectors * vectors).sum(1).reshape(whole[:, 0].shape)
+        squares = apart(squares, start, itself)
         return torch.bmm(self.split.pairs(squares.sqrt()), charges)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..ops.rows import count_rows, mean_rows, take_rows
+from ..ops.rows import count_rows, take_rows
 from .cells import cell_volumes, inverse_cells
 from .slab import slab_cells
 
@@ -107,7 +107,10 @@ def moved_to_origin(
     systems: torch.Tensor,
     lattices: Lattices,
 ) -> torch.Tensor:
-    """Each atom moved into the cell by lattice vectors, then all atoms by their mean.
+    """The first atom of each system at the origin, and the nearest image of all others.
+
+    So molecules in a large cell stay whole, wherever they are: their distances are those of
+    small numbers.
 
     :param positions: ``[N, 3]``
     :param cells: ``[S, 3, 3]``
@@ -117,13 +120,13 @@ def moved_to_origin(
     :return: ``[N, 3]``, with the derivatives by positions and cells
     """
     inverse = inverse_cells(lattices.cells).to(positions.device, positions.dtype)
-    rows = positions.detach().unsqueeze(1)
-    coordinates = torch.bmm(rows, inverse.index_select(0, systems))
-    whole = torch.floor(coordinates) * pbc.index_select(0, systems).unsqueeze(1)
-    shifts = torch.bmm(whole, cells.index_select(0, systems)).squeeze(1)
-    positions = positions - shifts
-    means = mean_rows(positions.detach(), systems, cells.shape[0])
-    return positions - take_rows(means, systems)
+    index = torch.arange(cells.shape[0], device=systems.device)
+    first = torch.searchsorted(systems, index).clamp(max=positions.shape[0] - 1)
+    origins = take_rows(positions.detach(), first)
+    positions = positions - take_rows(origins, systems)
+    coordinates = torch.bmm(positions.detach().unsqueeze(1), take_rows(inverse, systems))
+    whole = torch.round(coordinates) * take_rows(pbc, systems).unsqueeze(1)
+    return positions - torch.bmm(whole, take_rows(cells, systems)).squeeze(1)
 
 
 def some_lattices(lattices: Lattices, systems: list[int]) -> Lattices:

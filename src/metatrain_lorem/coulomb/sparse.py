@@ -18,14 +18,20 @@ from .splitting import Split
 
 
 # Times of a pair, and of all that does not grow with their number, over the time of an
-# atom and a k-vector for a column of charges (`benchmarks/sparse.py`). The first one is
-# twice the measured one: dense systems are far from the transition.
-PAIR, FIXED = 100.0, 4e4
+# atom and a k-vector for a column of charges: twice what `benchmarks/sparse.py` measures,
+# so that dense systems are far from the transition
+PAIR, FIXED = 330.0, 1.6e6
+# Atoms whose waves take as much time as what a k-vector takes without atoms
+OFFSET = 100.0
 # How fast the range grows with the volume
 POWER = 2.0
-# Atoms of a system whose pairs take memory that most machines have: 10 GiB in an exported
-# model, which keeps all arrays
-MOST_ATOMS = 8192
+# Numbers that an exported model keeps of a pair
+PAIR_NUMBERS = 21
+# More atoms than this need the memory of a mesh rather than that of all pairs, 5 GiB, until
+# a mesh of a 20 times larger volume takes as much
+MANY_ATOMS, LARGER = 8192, 20.0
+# More are never summed over all pairs: 200 GiB
+MOST_ATOMS = 50_000
 
 
 class LengthScale(torch.nn.Module):
@@ -49,31 +55,39 @@ class LengthScale(torch.nn.Module):
         super().__init__()
         self.cutoff = split.cutoff
         self.is_free = is_free
-        self.most_atoms = MOST_ATOMS
-        self.pair, self.fixed, self.power = PAIR, FIXED, POWER
+        self.many_atoms, self.larger, self.most_atoms = MANY_ATOMS, LARGER, MOST_ATOMS
+        self.pair, self.fixed, self.offset, self.power = PAIR, FIXED, OFFSET, POWER
         # k-vectors of a unit of volume, of one half of all
         self.waves = split.radius(0.5 * split.cutoff) ** 3 / (12 * math.pi**2)
 
-    def forward(self, lattices: Lattices, work: float, most_atoms: float) -> list[float]:
+    def forward(self, lattices: Lattices, work: float, mesh_atoms: float) -> list[float]:
         """The scale of each system; 1 for open ones.
 
         :param work: of an atom and a k-vector for all columns, over that for one column
-        :param most_atoms: beyond so many, the work does not grow further with the atoms,
+        :param mesh_atoms: beyond so many, the work does not grow further with the atoms,
             as a mesh is used
         """
+        if not self.is_free or len(lattices.num_atoms) == 0:
+            return [1.0 for _ in lattices.num_atoms]
         scales: list[float] = []
         heights: list[float] = cell_heights(lattices.cells).tolist()
-        for system, count in enumerate(lattices.num_atoms):
+        for system, height in enumerate(heights):
+            least = self.least_volume(lattices.num_atoms[system], work, mesh_atoms)
             scale = 1.0
-            is_periodic = lattices.num_periodic[system] > 0
-            if self.is_free and is_periodic and 0 < count <= self.most_atoms:
-                pairs = self.pair * count * count + self.fixed
-                least = pairs / (min(float(count), most_atoms) * work * self.waves)
-                widest = max(1.0, heights[system] / (2 * self.cutoff))
-                wanted = max(1.0, (lattices.volumes[system] / least) ** self.power)
-                scale = min(wanted, widest)
+            if lattices.num_periodic[system] > 0:
+                wanted = (lattices.volumes[system] / least) ** self.power
+                scale = max(1.0, min(wanted, height / (2 * self.cutoff)))
             scales.append(scale)
         return scales
+
+    def least_volume(self, num_atoms: int, work: float, mesh_atoms: float) -> float:
+        """The volume from which on the scale grows; see :meth:`forward`."""
+        if num_atoms == 0 or num_atoms > self.most_atoms:
+            return math.inf
+        pairs = self.pair * num_atoms * num_atoms + self.fixed
+        atoms = min(float(num_atoms), mesh_atoms) + self.offset
+        volume = pairs / (atoms * work * self.waves)
+        return volume if num_atoms <= self.many_atoms else self.larger * volume
 
 
 def cell_heights(cells: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import math
 import torch
 
 from .truncation import real_space_error, reciprocal_radius
-from .windows import cosine_window
+from .windows import cosine_window, powers_of_cosine
 
 
 class Split(torch.nn.Module):
@@ -125,8 +125,8 @@ class CompactSplit(Split):
         coefficients, nodes, weights = window.coefficients, window.nodes, window.weights
         self.largest_k = window.bandwidth / cutoff
         orders = math.pi * torch.arange(1, len(coefficients), dtype=torch.float64)
-        self.register_buffer("frequencies", orders / cutoff, persistent=False)
-        self.register_buffer("sines", 2 * coefficients[1:] / orders, persistent=False)
+        powers = powers_of_cosine(2 * coefficients[1:] / orders)
+        self.register_buffer("powers", powers, persistent=False)
         self.register_buffer("nodes", cutoff * nodes, persistent=False)
         self.register_buffer("weights", 4 * math.pi * weights, persistent=False)
         self.smearing = cutoff * math.sqrt(float(weights @ nodes**2))
@@ -135,9 +135,12 @@ class CompactSplit(Split):
 
     def pairs(self, distances: torch.Tensor) -> torch.Tensor:
         """See :class:`Split`."""
-        phases = distances.unsqueeze(-1) * self.frequencies.to(distances.dtype)
-        sines = torch.sin(phases) @ self.sines.to(distances.dtype)
-        kernel = (1 - distances / self.cutoff - sines) / distances
+        phases = distances * (math.pi / self.cutoff)
+        cosines, powers = torch.cos(phases), self.powers.to(distances.dtype)
+        sums = powers[-1]
+        for n in range(powers.shape[0] - 2, -1, -1):
+            sums = torch.addcmul(powers[n], sums, cosines)
+        kernel = (1 - distances / self.cutoff - torch.sin(phases) * sums) / distances
         return torch.where(distances < self.cutoff, kernel, 0.0)
 
     def waves(self, k_squared: torch.Tensor) -> torch.Tensor:

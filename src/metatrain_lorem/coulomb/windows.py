@@ -78,6 +78,25 @@ def window_of_bandwidth(bandwidth: float) -> Window:
     )
 
 
+def powers_of_cosine(sines: torch.Tensor) -> torch.Tensor:
+    r"""A series of sines as a polynomial.
+
+    .. math::
+
+        \sum_{n=1}^{N} s_n \sin n t = \sin t \sum_{m=0}^{N-1} p_m \cos^m t
+
+    :param sines: ``[N]``, at least two
+    :return: ``[N]``
+    """
+    before, last = torch.zeros_like(sines), torch.zeros_like(sines)
+    last[0] = 1.0  # U_0 of Chebyshev's polynomials, then U_1 = 2 x U_0, ...
+    total = torch.zeros_like(sines)
+    for factor in sines:
+        total += factor * last
+        before, last = last, 2 * last.roll(1) - before
+    return total
+
+
 def _transforms(omega: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
     """Fourier transforms of ``cos(n pi x)`` on [-1, 1]."""
     ratios = omega.unsqueeze(1) / math.pi
