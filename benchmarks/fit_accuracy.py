@@ -19,6 +19,7 @@ import torch
 from measure import write_results
 
 from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
+from metatrain_lorem.coulomb.cells import Cells, inverses_and_volumes
 from metatrain_lorem.coulomb.periodicity import checked_lattices
 from metatrain_lorem.coulomb.truncation import (
     SAFETY,
@@ -99,6 +100,7 @@ def reciprocal_part(system: System, smearing: float | None, accuracy: float, met
     positions, charges, cell = system
     zeros = torch.zeros(len(positions), dtype=torch.int64)
     solver = CoulombSolver(CUTOFF, smearing, accuracy, method=method)
+    solver.planner.length_scale.is_free = False  # no sums over all pairs
     lattices = checked_lattices(positions, cell[None], PBC[None], zeros, 3.0)
     plan = solver.planner(lattices, PBC[None], zeros, 1)
     spacing, split = spacing_of(system), solver.split
@@ -112,7 +114,8 @@ def reciprocal_part(system: System, smearing: float | None, accuracy: float, met
     else:
         (radius,) = solver.planner.kvectors.radii(lattices)
         expected = reciprocal_error(radius * smearing, spacing / smearing, safety=1.0)
-    return lambda x: 0.5 * solver.beyond_cutoff(x, charges, cell[None], plan), expected
+    cells = Cells(cell[None], *inverses_and_volumes(cell[None]))
+    return lambda x: 0.5 * solver.beyond_cutoff(x, charges, cells, plan), expected
 
 
 def widest_smearing(volume: float, cutoff: float, accuracy: float) -> float:

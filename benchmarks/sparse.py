@@ -138,13 +138,17 @@ def measure_case(case: str, versions: dict[str, Path]) -> dict[str, Any]:
 
 def constants(num_atoms: int) -> dict[str, Any]:
     """Times of a pair, and of a wave of an atom for a column, in nanoseconds."""
-    solver, cell = CoulombSolver(CUTOFF), 30 * torch.eye(3, dtype=torch.float64)
+    # Here, as the version before may not have them
+    from metatrain_lorem.coulomb.cells import Cells, inverses_and_volumes
+
+    solver, lattice = CoulombSolver(CUTOFF), 30 * torch.eye(3, dtype=torch.float64)[None]
+    cells = Cells(lattice, *inverses_and_volumes(lattice))
     solver.planner.length_scale.is_free = False
     generator = torch.Generator().manual_seed(0)
     positions = 30 * torch.rand(num_atoms, 3, generator=generator).double()
     charges = torch.randn(num_atoms, COLUMNS, generator=generator).double()
     zeros, pbc = torch.zeros(num_atoms, dtype=torch.int64), torch.ones(1, 3) > 0
-    plan = solver.plan(positions, cell[None], pbc, zeros, COLUMNS)
+    plan = solver.plan(positions, lattice, pbc, zeros, COLUMNS)
     kvectors = plan.ewald[0].kvectors
     num_k = int((kvectors.last - kvectors.first + 1).clamp(min=0).sum())
     positions.requires_grad_()
@@ -153,10 +157,10 @@ def constants(num_atoms: int) -> dict[str, Any]:
         return torch.autograd.grad((potentials * charges).sum(), positions)[0]
 
     pairs = least_time(
-        lambda: forces(solver.nearest_images(positions[None], charges[None], cell[None])[0])
+        lambda: forces(solver.nearest_images(positions[None], charges[None], cells)[0])
     )
     waves = least_time(
-        lambda: forces(solver.beyond_cutoff(positions, charges, cell[None], plan))
+        lambda: forces(solver.beyond_cutoff(positions, charges, cells, plan))
     )
     wave = 1e6 * waves / (num_atoms * num_k * (2.6 + COLUMNS))
     return {"atoms": num_atoms, "pair, ns": 1e6 * pairs / num_atoms**2, "wave, ns": wave}

@@ -14,6 +14,7 @@ from helpers.coulomb_cases import (
 )
 
 from metatrain_lorem.coulomb import CoulombSolver, coulomb_potentials
+from metatrain_lorem.coulomb.cells import Cells, inverses_and_volumes
 from metatrain_lorem.coulomb.estimate import estimate, plan_of_one
 from metatrain_lorem.coulomb.nearest_images import NearestImages
 from metatrain_lorem.coulomb.periodicity import near_origin
@@ -277,7 +278,9 @@ def test_nearest_images_are_all_within_the_cutoff():
     heights = 1 / torch.linalg.vector_norm(torch.linalg.inv(system.cell), dim=0)
     cutoff = 0.5 * float(heights.min())
     split = CoulombSolver(cutoff).split
-    result = NearestImages(split)(*(x.unsqueeze(0) for x in system[:3]))[0]
+    positions, charges, cell = (x.unsqueeze(0) for x in system[:3])
+    cells = Cells(cell, *inverses_and_volumes(cell))
+    result = NearestImages(split)(positions, charges, cells)[0]
     images = torch.cartesian_prod(*[torch.arange(-3.0, 4.0)] * 3).double() @ system.cell
     vectors = system.positions[:, None] + images - system.positions[:, None, None]
     kernel = split.pairs(torch.linalg.vector_norm(vectors, dim=3).clamp(min=1e-30))

@@ -4,7 +4,17 @@ Unlike those of ``torch.linalg``, they do not make the host wait for a GPU, and 
 captured in a CUDA graph.
 """
 
+from typing import NamedTuple
+
 import torch
+
+
+class Cells(NamedTuple):
+    """Lattices of ``S`` systems, with gradients."""
+
+    vectors: torch.Tensor  # [S, 3, 3] as rows
+    inverses: torch.Tensor  # [S, 3, 3]
+    volumes: torch.Tensor  # [S]
 
 
 def cell_volumes(cells: torch.Tensor) -> torch.Tensor:
@@ -15,6 +25,12 @@ def cell_volumes(cells: torch.Tensor) -> torch.Tensor:
 
 def inverse_cells(cells: torch.Tensor) -> torch.Tensor:
     r"""Inverse matrices: columns :math:`a_2 \times a_3 / V`, ..., ``[..., 3, 3]``."""
+    return inverses_and_volumes(cells)[0]
+
+
+def inverses_and_volumes(cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """See :func:`inverse_cells` and :func:`cell_volumes`, in fewer steps."""
     normals = torch.cross(cells.roll(-1, -2), cells.roll(-2, -2), dim=-1)
     signed_volumes = (cells[..., 0, :] * normals[..., 0, :]).sum(-1)
-    return normals.transpose(-2, -1) / signed_volumes[..., None, None]
+    inverses = normals.transpose(-2, -1) / signed_volumes[..., None, None]
+    return inverses, torch.abs(signed_volumes)

@@ -6,8 +6,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from ..ops.budget import MEMORY
-from .cells import cell_volumes, inverse_cells
-from .kvectors import KVectors
+from .cells import Cells
+from .kvectors import KVectors, squared_lengths
 from .splitting import Split
 
 
@@ -37,54 +37,53 @@ class ReciprocalSum(torch.nn.Module):
         self,
         positions: torch.Tensor,
         charges: torch.Tensor,
-        cells: torch.Tensor,
+        cells: Cells,
         kvectors: KVectors,
     ) -> torch.Tensor:
         """Potentials of ``B`` systems, padded to ``N`` atoms by charges of zero.
 
         :param positions: ``[B, N, 3]``
         :param charges: ``[B, N, C]``
-        :param cells: ``[B, 3, 3]``
+        :param cells: those of the ``B`` systems
         :param kvectors: those to sum
         :return: ``[B, N, C]``
         """
-        inverse = inverse_cells(cells)
-        fractional = positions @ inverse
+        fractional = positions @ cells.inverses
         # Shifts by whole lattice vectors keep the phases small and their digits valid.
-        fractional = fractional - torch.floor(fractional.detach())
-        reciprocal = 2 * math.pi * inverse.transpose(1, 2)
+        turns = 2 * math.pi * (fractional - torch.floor(fractional.detach()))
+        reciprocal = 2 * math.pi * cells.inverses.transpose(1, 2)
 
         num_systems, num_atoms = charges.shape[0], charges.shape[1]
         num_planes, num_steps = kvectors.planes.shape[0], kvectors.highest + 1
         row = num_systems * (3 * num_atoms + 12 * num_steps * charges.shape[2])
         chunk_size = max(1, self.memory // (2 * charges.element_size() * row))
-        axis = torch.arange(num_steps, device=cells.device, dtype=cells.dtype)
-        phases = 2 * math.pi * fractional[:, :, 2:] * axis
+        phases = turns[:, :, 2:] * kvectors.powers[1, 0].to(turns.dtype)
         waves = torch.cat([torch.cos(phases), torch.sin(phases)], dim=2)  # [B, N, T]
         sources = (waves.unsqueeze(3) * charges.unsqueeze(2)).flatten(2)  # [B, N, TC]
-        sums = torch.zeros_like(sources)
+        parts: list[torch.Tensor] = []
         for start in range(0, num_planes, chunk_size):
             chunk = part_of(kvectors, start, start + chunk_size)
             if torch.jit.is_scripting() or chunk_size >= num_planes:
-                part = self.part(fractional, sources, reciprocal, chunk, axis)
+                part = self.part(turns, sources, reciprocal, chunk)
             else:
                 # The arrays of a chunk are computed again in the backward pass.
                 part = checkpoint(
                     self.part,
-                    *(fractional, sources, reciprocal, chunk, axis),
+                    *(turns, sources, reciprocal, chunk),
                     use_reentrant=False,
                 )
-            sums = sums + part
-        sums = sums.reshape(num_systems, num_atoms, waves.shape[2], charges.shape[2])
-        return (sums * waves.unsqueeze(3)).sum(2)
+            parts = [part] if start == 0 else [parts[0] + part]
+        shape = [num_systems, num_atoms, waves.shape[2], charges.shape[2]]
+        sums = torch.zeros_like(sources) if len(parts) == 0 else parts[0]
+        potentials = (sums.reshape(shape) * waves.unsqueeze(3)).sum(2)
+        return potentials / (0.5 * cells.volumes)[:, None, None]
 
     def part(
         self,
-        fractional: torch.Tensor,
+        turns: torch.Tensor,
         sources: torch.Tensor,
         reciprocal: torch.Tensor,
         kvectors: KVectors,
-        axis: torch.Tensor,
     ) -> torch.Tensor:
         r"""The sum over some ``(n1, n2)`` and all ``n3``.
 
@@ -97,56 +96,31 @@ class ReciprocalSum(torch.nn.Module):
 
             [(g_+ + g_-) M_{cc} + (g_- - g_+) M_{ss}] \cos p \cos t + \ldots
 
-        :param fractional: fractional coordinates ``[B, N, 3]``
+        :param turns: fractional coordinates times 2 pi, ``[B, N, 3]``
         :param sources: charges times waves along the third axis ``[B, N, TC]``, with
             ``T/2`` cosines, then as many sines
         :param reciprocal: reciprocal lattice vectors as rows, with 2 pi, ``[B, 3, 3]``
         :param kvectors: those to sum
-        :param axis: ``n3 = 0, 1, ...``, ``[T/2]``
-        :return: factors of the waves along the third axis, at each atom, ``[B, N, TC]``
+        :return: factors of the waves along the third axis, at each atom, times half of the
+            volume, ``[B, N, TC]``
         """
-        n = kvectors.planes.to(fractional.dtype)
-        phases = (2 * math.pi * n) @ fractional[:, :, :2].transpose(1, 2)  # [B, p, N]
+        n = kvectors.planes.to(turns.dtype)
+        phases = n @ turns[:, :, :2].transpose(1, 2)  # [B, p, N]
         waves = torch.cat([torch.cos(phases), torch.sin(phases)], dim=1)
-        above, below = self.factors(reciprocal, kvectors, axis)
+        # No wave so short is in any sum.
+        squares = squared_lengths(kvectors, reciprocal).masked_fill(kvectors.unused, 1e30)
+        above, below = self.split.waves(squares).unbind(2)
         even, odd = above + below, below - above  # [B, p, T/2]
-        odd = torch.stack([odd, -odd, -odd, odd], dim=1)
+        minus = -odd
+        odd = torch.stack([odd, minus, minus, odd], dim=1)
 
         moments = torch.bmm(waves, sources)
-        shape = [n.shape[0], axis.shape[0]]
+        shape = [n.shape[0], kvectors.highest + 1]
         moments = moments.reshape([moments.shape[0], 2, shape[0], 2, shape[1], -1])
         odd = odd.reshape([odd.shape[0], 2, 2] + shape).transpose(2, 3)
         factors = even[:, None, :, None, :, None] * moments
         factors = factors + odd.unsqueeze(5) * moments.flip([1, 3])
         return torch.bmm(waves.transpose(1, 2), factors.flatten(1, 2).flatten(2))
-
-    def factors(
-        self,
-        reciprocal: torch.Tensor,
-        kvectors: KVectors,
-        axis: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        r"""Factors :math:`8 \pi \hat w(k) / V k^2` of summed k-vectors, or 0.
-
-        :return: for ``(n1, n2, n3)`` and for ``(n1, n2, -n3)``, each ``[B, p, T/2]``
-        """
-        volumes = (2 * math.pi) ** 3 / cell_volumes(reciprocal)
-        in_plane = kvectors.planes.to(reciprocal.dtype) @ reciprocal[:, :2]  # [B, p, 3]
-        third = reciprocal[:, 2]
-        squares = (in_plane * in_plane).sum(2).unsqueeze(2)
-        squares = squares + (third * third).sum(1)[:, None, None] * axis * axis
-        mixed = 2 * (in_plane @ third.unsqueeze(2)) * axis
-
-        first, last = kvectors.first.unsqueeze(2), kvectors.last.unsqueeze(2)
-        above = (axis >= first) & (axis <= last)
-        below = (-axis >= first) & (-axis <= last) & (axis > 0)
-        used = torch.stack([above, below], dim=1)  # [B, 2, p, T/2]
-        k_squared = torch.stack([squares + mixed, squares - mixed], dim=1)
-        k_squared = torch.where(used, k_squared, 1.0)
-        factors = self.split.waves(k_squared) * used
-        factors = factors * (2 / volumes)[:, None, None, None]
-        plus, minus = factors.unbind(1)
-        return plus, minus
 
 
 def part_of(kvectors: KVectors, start: int, stop: int) -> KVectors:
@@ -156,4 +130,7 @@ def part_of(kvectors: KVectors, start: int, stop: int) -> KVectors:
         kvectors.first[:, start:stop],
         kvectors.last[:, start:stop],
         kvectors.highest,
+        kvectors.unused[:, start:stop],
+        kvectors.forms[start:stop],
+        kvectors.powers,
     )

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 
-from .cells import inverse_cells
 from .periodicity import Lattices
 from .splitting import Split
 from .truncation import reciprocal_error
@@ -25,6 +24,33 @@ class KVectors(NamedTuple):
     first: torch.Tensor  # [B, p] lowest n3 of each system
     last: torch.Tensor  # [B, p] highest n3
     highest: int  # of all |n3|
+    unused: torch.Tensor  # [B, p, 2, T] bool, for n3 = 0, 1, ... and for 0, -1, ...
+    forms: torch.Tensor  # [p, 3, 9] see `squared_lengths`
+    powers: torch.Tensor  # [3, 2, T] 1, n3 and n3^2
+
+
+def quadratic_forms(planes: torch.Tensor) -> torch.Tensor:
+    """Coefficients of 1, n3 and n3^2 in ``n G n``, as products with ``G``, ``[p, 3, 9]``.
+
+    :param planes: ``[p, 2]``
+    """
+    forms = planes.new_zeros([planes.shape[0], 3, 3, 3])
+    forms[:, 0, :2, :2] = planes.unsqueeze(2) * planes.unsqueeze(1)
+    forms[:, 1, :2, 2] = 2 * planes
+    forms[:, 2, 2, 2] = 1
+    return forms.flatten(2)
+
+
+def squared_lengths(kvectors: KVectors, reciprocal: torch.Tensor) -> torch.Tensor:
+    """Squared lengths of k-vectors of both signs of n3, ``[B, p, 2, T]``.
+
+    :param reciprocal: reciprocal lattice vectors as rows, with 2 pi, ``[B, 3, 3]``
+    """
+    metric = reciprocal @ reciprocal.transpose(1, 2)
+    forms = kvectors.forms.to(metric.dtype).flatten(0, 1)  # [3 p, 9]
+    lines = (metric.flatten(1) @ forms.T).unflatten(1, [-1, 3])  # [B, p, 3]
+    squares = lines @ kvectors.powers.to(metric.dtype).flatten(1)
+    return squares.unflatten(2, [2, -1])
 
 
 class KSelector(torch.nn.Module):
@@ -63,7 +89,15 @@ class KSelector(torch.nn.Module):
         # Of n1 = n2 = 0, too, without k = 0
         first[:, 0] = first[:, 0].clamp(min=1)
         needed = (first <= last).any(0)
-        return KVectors(planes[needed], first[:, needed], last[:, needed], largest[2])
+        planes, first, last = planes[needed], first[:, needed], last[:, needed]
+        axis = torch.arange(largest[2] + 1)
+        axis = torch.stack([axis, -axis])  # [2, T]
+        lines = axis.clone()
+        lines[1, 0] = largest[2] + 1  # n3 = 0 only once
+        unused = (lines < first[:, :, None, None]) | (lines > last[:, :, None, None])
+        powers = axis.to(lattices.cells.dtype) ** torch.arange(3)[:, None, None]
+        forms = quadratic_forms(planes).to(lattices.cells.dtype)
+        return KVectors(planes, first, last, largest[2], unused, forms, powers)
 
 
 class KSphere(KSelector):
@@ -86,9 +120,8 @@ class KSphere(KSelector):
 
     def largest(self, lattices: Lattices) -> list[list[int]]:
         """See :class:`KSelector`."""
-        lengths: list[list[float]] = lattice_lengths(lattices.cells).tolist()
         largest: list[list[int]] = []
-        for radius, of_system in zip(self.radii(lattices), lengths):
+        for radius, of_system in zip(self.radii(lattices), lattices.lengths):
             largest.append([int(length * radius / (2 * math.pi)) for length in of_system])
         return largest
 
@@ -98,7 +131,7 @@ class KSphere(KSelector):
         """See :class:`KSelector`."""
         cells = lattices.cells
         radii = torch.tensor(self.radii(lattices), dtype=cells.dtype)
-        reciprocal = 2 * math.pi * inverse_cells(cells).transpose(1, 2)
+        reciprocal = 2 * math.pi * lattices.inverses.transpose(1, 2)
         third = reciprocal[:, 2:]  # [B, 1, 3]
         step = torch.linalg.vector_norm(third, dim=2)  # [B, 1]
         k = planes.to(cells.dtype) @ reciprocal[:, :2]  # [B, p, 3]

@@ -4,7 +4,7 @@ import torch
 
 from ..ops.budget import MEMORY
 from .all_pairs import AllPairs, apart
-from .cells import inverse_cells
+from .cells import Cells
 from .splitting import Split
 
 
@@ -24,18 +24,18 @@ class NearestImages(AllPairs):
         self.split = split
 
     def forward(
-        self, positions: torch.Tensor, charges: torch.Tensor, cells: torch.Tensor
+        self, positions: torch.Tensor, charges: torch.Tensor, cells: Cells
     ) -> torch.Tensor:
         """Potentials of ``B`` systems, not halved.
 
         :param positions: ``[B, N, 3]``
         :param charges: ``[B, N, C]``, zero for padding
-        :param cells: ``[B, 3, 3]``
+        :param cells: those of the ``B`` systems
         :return: ``[B, N, C]``
         """
-        fractional = positions.detach() @ inverse_cells(cells.detach())
+        fractional = positions.detach() @ cells.inverses.detach()
         atoms = torch.stack([positions, fractional], dim=2)  # [B, N, 2, 3]
-        return self.all_rows(atoms, [atoms, cells, charges])
+        return self.all_rows(atoms, [atoms, cells.vectors, charges])
 
     def rows(
         self, atoms: torch.Tensor, others: list[torch.Tensor], start: int

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from ..ops.rows import count_rows, take_rows
-from .cells import cell_volumes, inverse_cells
+from .cells import inverses_and_volumes
 from .slab import slab_cells
 
 
@@ -15,7 +15,9 @@ class Lattices(NamedTuple):
     num_atoms: list[int]
     num_periodic: list[int]  # periodic directions
     volumes: list[float]  # of the closed cells
+    lengths: list[list[float]]  # of the lattice vectors
     cells: torch.Tensor  # [S, 3, 3] closed cells, float64
+    inverses: torch.Tensor  # [S, 3, 3]
 
 
 def checked_lattices(
@@ -42,17 +44,16 @@ def checked_lattices(
         positions.detach(), cells.detach(), pbc, systems, slab_gap, num_periodic
     ).cpu()  # many operations on a few numbers will follow
     cells = cells.to(torch.float64)
-    lengths = torch.linalg.vector_norm(cells, dim=2).prod(1)
-    volumes = cell_volumes(cells)
-    is_flat = ~(volumes > 1e-6 * lengths)
-    if bool(is_flat.any()):
-        system = int(torch.nonzero(is_flat)[0, 0])
-        raise ValueError(
-            f"system {system} is periodic, but its lattice vectors span no volume"
-        )
+    inverses, volumes = inverses_and_volumes(cells)
+    all_volumes: list[float] = volumes.tolist()
+    lengths: list[list[float]] = torch.linalg.vector_norm(cells, dim=2).tolist()
+    for system, (a, b, c) in enumerate(lengths):
+        if not all_volumes[system] > 1e-6 * a * b * c:  # also for NaN
+            raise ValueError(
+                f"system {system} is periodic, but its lattice vectors span no volume"
+            )
     num_atoms: list[int] = count_rows(systems, len(num_periodic)).tolist()
-    listed: list[float] = volumes.tolist()
-    return Lattices(num_atoms, num_periodic, listed, cells)
+    return Lattices(num_atoms, num_periodic, all_volumes, lengths, cells, inverses)
 
 
 def closed_cells(
@@ -69,12 +70,10 @@ def closed_cells(
     :param num_periodic: number of periodic directions of each system
     :return: ``[S, 3, 3]``; unit vectors for open systems
     """
-    unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
-    if max(num_periodic) == 0:
-        return unit.expand_as(cells)
     if 2 in num_periodic:
         cells = slab_cells(positions, cells, pbc, systems, slab_gap)
     if 0 in num_periodic:
+        unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
         cells = torch.where(pbc.any(1)[:, None, None], cells, unit)
     return cells
 
@@ -119,7 +118,7 @@ def moved_to_origin(
     :param lattices: the closed cells of these systems
     :return: ``[N, 3]``, with the derivatives by positions and cells
     """
-    inverse = inverse_cells(lattices.cells).to(positions.device, positions.dtype)
+    inverse = lattices.inverses.to(positions.device, positions.dtype)
     index = torch.arange(cells.shape[0], device=systems.device)
     first = torch.searchsorted(systems, index).clamp(max=positions.shape[0] - 1)
     origins = take_rows(positions.detach(), first)
@@ -131,9 +130,14 @@ def moved_to_origin(
 
 def some_lattices(lattices: Lattices, systems: list[int]) -> Lattices:
     """Those of some systems."""
+    if systems == list(range(len(lattices.num_atoms))):
+        return lattices
+    index = torch.tensor(systems)
     return Lattices(
         [lattices.num_atoms[system] for system in systems],
         [lattices.num_periodic[system] for system in systems],
         [lattices.volumes[system] for system in systems],
-        lattices.cells[torch.tensor(systems)],
+        [lattices.lengths[system] for system in systems],
+        lattices.cells[index],
+        lattices.inverses[index],
     )

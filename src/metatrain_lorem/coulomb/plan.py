@@ -18,6 +18,7 @@ class Batch(NamedTuple):
     systems: torch.Tensor  # [B]
     atoms: torch.Tensor  # [B, N] indices; for padding, the first atom of the system
     real: torch.Tensor  # [B, N, 1] False for padding
+    is_all: bool  # all atoms in their order, without padding
 
 
 class EwaldGroup(NamedTuple):
@@ -45,7 +46,8 @@ class CoulombPlan(NamedTuple):
     open: list[Batch]  # all pairs
     ewald: list[EwaldGroup]
     mesh: list[MeshGroup]
-    order: torch.Tensor  # [N] place of each atom among those of all groups, with padding
+    # [N] place of each atom among those of all groups, with padding; none if in order
+    order: Optional[torch.Tensor]
     dense: torch.Tensor  # [S] bool: systems that need the pairs within the cutoff
     num_dense: int
 
@@ -88,19 +90,24 @@ def padded_batch(systems: list[int], num_atoms: list[int], device: torch.device)
     :param num_atoms: of each system of the plan
     """
     counts = [num_atoms[system] for system in systems]
+    is_all = systems == list(range(len(num_atoms))) and min(counts) == max(counts)
     starts = [sum(num_atoms[:system]) for system in systems]
     slots = torch.arange(max(counts))
-    real = slots < torch.tensor(counts).unsqueeze(1)
     atoms = torch.tensor(starts).unsqueeze(1) + slots
-    return Batch(
-        torch.tensor(systems).to(device),
-        torch.where(real, atoms, atoms[:, :1]).to(device),
-        real.unsqueeze(2).to(device),
-    )
+    real = torch.tensor([[True]]).expand(atoms.shape)
+    if not is_all:
+        real = slots < torch.tensor(counts).unsqueeze(1)
+        atoms = torch.where(real, atoms, atoms[:, :1])
+    index = torch.tensor(systems).to(device)
+    return Batch(index, atoms.to(device), real.unsqueeze(2).to(device), is_all)
 
 
-def places(batches: list[Batch], num_atoms: int, device: torch.device) -> torch.Tensor:
+def places(
+    batches: list[Batch], num_atoms: int, device: torch.device
+) -> Optional[torch.Tensor]:
     """``order`` of a :class:`CoulombPlan`, from its groups in the order of their sums."""
+    if len(batches) == 1 and batches[0].is_all:
+        return None
     order = torch.empty(num_atoms, dtype=torch.int64, device=device)
     if num_atoms > 0:
         atoms = torch.cat([batch.atoms.flatten() for batch in batches])

@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from .feasible import check_ewald, check_mesh
-from .kvectors import KBox, KSphere, KVectors, lattice_lengths
+from .kvectors import KBox, KSphere, KVectors
 from .mesh_size import BLOCK, ORDER, mesh_shape, mesh_spacing, num_points
 from .periodicity import Lattices, some_lattices
 from .plan import (
@@ -137,7 +137,7 @@ class Planner(torch.nn.Module):
         scaled = in_units(lattices, scales)
         largest = self.kvectors.largest(scaled)
         methods: list[str] = []
-        lengths: list[list[float]] = lattice_lengths(lattices.cells).tolist()
+        lengths = lattices.lengths
         for system, count in enumerate(lattices.num_atoms):
             method = self.method
             if count == 0:
@@ -178,6 +178,9 @@ class Planner(torch.nn.Module):
             kvectors.first.to(device),
             kvectors.last.to(device),
             kvectors.highest,
+            kvectors.unused.to(device),
+            kvectors.forms.to(device),
+            kvectors.powers.to(device),
         )
 
 

@@ -7,7 +7,7 @@ import torch
 from ..ops.budget import MEMORY
 from ..ops.rows import take_rows
 from .all_pairs import not_too_close
-from .cells import cell_volumes
+from .cells import Cells, inverses_and_volumes
 from .checks import check_accuracy, check_inputs, check_positive, check_smearing
 from .kspace import ReciprocalSum
 from .kvectors import KBox, KSphere
@@ -135,7 +135,8 @@ class CoulombSolver(torch.nn.Module):
         :raises ValueError: see :meth:`forward`
         """
         if positions.shape[0] == 0:
-            lattices = Lattices([], [], [], torch.empty(0, 3, 3))
+            none = torch.empty(0, 3, 3, dtype=torch.float64)
+            lattices = Lattices([], [], [], [], none, none)
         else:
             lattices = checked_lattices(positions, cells, pbc, systems, self.vacuum)
         return self.planner(lattices, pbc, systems, num_columns)
@@ -157,12 +158,13 @@ class CoulombSolver(torch.nn.Module):
             return charges
         pbc, systems, num_periodic = plan.pbc, plan.systems, plan.lattices.num_periodic
         cells = closed_cells(positions, cells, pbc, systems, self.vacuum, num_periodic)
-        potentials = self.beyond_cutoff(positions, charges, cells, plan)
+        closed = Cells(cells, *inverses_and_volumes(cells))
+        potentials = self.beyond_cutoff(positions, charges, closed, plan)
         if plan.num_dense > 0:
             kernel = self.split.pairs(not_too_close(pairs.distances))
             others = sum_pairs(charges, pairs, kernel)
             others = others + self_and_background(
-                *(charges, systems, cell_volumes(cells)),
+                *(charges, systems, closed.volumes),
                 self.split.smearing,
                 self.split.self_potential,
             )
@@ -171,7 +173,7 @@ class CoulombSolver(torch.nn.Module):
             potentials = potentials + others
         if 2 in num_periodic:
             potentials = potentials + slab_correction(
-                positions, charges, cells, pbc, systems, cell_volumes(cells)
+                positions, charges, cells, pbc, systems, closed.volumes
             )
         return 0.5 * potentials
 
@@ -179,7 +181,7 @@ class CoulombSolver(torch.nn.Module):
         self,
         positions: torch.Tensor,
         charges: torch.Tensor,
-        cells: torch.Tensor,
+        cells: Cells,
         plan: CoulombPlan,
     ) -> torch.Tensor:
         """Smooth part of dense periodic systems, all of sparse and open ones.
@@ -200,17 +202,18 @@ class CoulombSolver(torch.nn.Module):
         for mesh in plan.mesh:
             x, q = of_batch(positions, charges, mesh.batch)
             x, lattices = in_units(x, cells, mesh.batch, mesh.units)
-            waves = self.mesh(x[0], q[0], lattices[0], mesh.shape).unsqueeze(0)
+            waves = self.mesh(x[0], q[0], lattices.vectors[0], mesh.shape).unsqueeze(0)
             waves = self.with_all_pairs(waves, x, q, lattices, mesh.units)
             parts.append(waves.flatten(0, 1))
-        return torch.cat(parts).index_select(0, plan.order)
+        order = plan.order
+        return parts[0] if order is None else torch.cat(parts).index_select(0, order)
 
     def with_all_pairs(
         self,
         waves: torch.Tensor,
         positions: torch.Tensor,
         charges: torch.Tensor,
-        cells: torch.Tensor,
+        cells: Cells,
         units: Optional[torch.Tensor],
     ) -> torch.Tensor:
         """Complete the potentials of sparse systems (:mod:`.sparse`).
@@ -222,10 +225,10 @@ class CoulombSolver(torch.nn.Module):
         if units is None:
             return waves
         num_systems, num_atoms = charges.shape[0], charges.shape[1]
-        systems = torch.arange(num_systems, device=cells.device).unsqueeze(1)
+        systems = torch.arange(num_systems, device=charges.device).unsqueeze(1)
         others = self_and_background(
             *(charges.flatten(0, 1), systems.expand(-1, num_atoms).flatten()),
-            *(cell_volumes(cells), self.split.smearing, self.split.self_potential),
+            *(cells.volumes, self.split.smearing, self.split.self_potential),
         )
         pairs = self.nearest_images(positions, charges, cells)
         return (waves + pairs + others.reshape(waves.shape)) / units.to(waves.dtype)
@@ -235,23 +238,30 @@ def of_batch(
     positions: torch.Tensor, charges: torch.Tensor, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions and charges of a batch, ``[B, N, 3]`` and ``[B, N, C]``."""
+    if batch.is_all:
+        shape = list(batch.atoms.shape)
+        return positions.unflatten(0, shape), charges.unflatten(0, shape)
     of_atoms = take_rows(charges, batch.atoms) * batch.real
     return take_rows(positions, batch.atoms), of_atoms
 
 
 def in_units(
-    positions: torch.Tensor,
-    cells: torch.Tensor,
-    batch: Batch,
-    units: Optional[torch.Tensor],
-) -> tuple[torch.Tensor, torch.Tensor]:
+    positions: torch.Tensor, cells: Cells, batch: Batch, units: Optional[torch.Tensor]
+) -> tuple[torch.Tensor, Cells]:
     """Positions and cells of a batch in its units of length.
 
     :param positions: ``[B, N, 3]``
-    :param cells: of all systems, ``[S, 3, 3]``
+    :param cells: of all systems
     :param units: ``[B, 1, 1]``, none for those of the arguments
     """
-    cells = cells.index_select(0, batch.systems)
+    if not batch.is_all:
+        cells = Cells(
+            cells.vectors.index_select(0, batch.systems),
+            cells.inverses.index_select(0, batch.systems),
+            cells.volumes.index_select(0, batch.systems),
+        )
     if units is None:
         return positions, cells
-    return positions / units.to(cells.dtype), cells / units.to(cells.dtype)
+    units = units.to(positions.dtype)
+    volumes = cells.volumes / units[:, 0, 0] ** 3
+    return positions / units, Cells(cells.vectors / units, cells.inverses * units, volumes)

@@ -12,7 +12,6 @@ import math
 
 import torch
 
-from .cells import inverse_cells
 from .periodicity import Lattices
 from .splitting import Split
 
@@ -20,7 +19,7 @@ from .splitting import Split
 # Times of a pair, and of all that does not grow with their number, over the time of an
 # atom and a k-vector for a column of charges: twice what `benchmarks/sparse.py` measures,
 # so that dense systems are far from the transition
-PAIR, FIXED = 330.0, 1.6e6
+PAIR, FIXED = 330.0, 5e6
 # Atoms whose waves take as much time as what a k-vector takes without atoms
 OFFSET = 100.0
 # How fast the range grows with the volume
@@ -70,7 +69,7 @@ class LengthScale(torch.nn.Module):
         if not self.is_free or len(lattices.num_atoms) == 0:
             return [1.0 for _ in lattices.num_atoms]
         scales: list[float] = []
-        heights: list[float] = cell_heights(lattices.cells).tolist()
+        heights: list[float] = cell_heights(lattices.inverses).tolist()
         for system, height in enumerate(heights):
             least = self.least_volume(lattices.num_atoms[system], work, mesh_atoms)
             scale = 1.0
@@ -90,15 +89,27 @@ class LengthScale(torch.nn.Module):
         return volume if num_atoms <= self.many_atoms else self.larger * volume
 
 
-def cell_heights(cells: torch.Tensor) -> torch.Tensor:
-    """Smallest distance between opposite faces of each cell, ``[S]``."""
-    return 1 / torch.linalg.vector_norm(inverse_cells(cells), dim=1).amax(1)
+def cell_heights(inverses: torch.Tensor) -> torch.Tensor:
+    """Smallest distance between opposite faces of each cell, ``[S]``.
+
+    :param inverses: of the cells, whose columns are the normals over these distances
+    """
+    return torch.linalg.vector_norm(inverses, dim=1).amax(1).reciprocal()
 
 
 def in_units(lattices: Lattices, scales: list[float]) -> Lattices:
     """The same systems, each in a unit of length of its own."""
+    if len(scales) == 0 or max(scales) == 1:
+        return lattices
     units = torch.tensor(scales, dtype=lattices.cells.dtype)[:, None, None]
-    volumes = [volume / scale**3 for volume, scale in zip(lattices.volumes, scales)]
     return Lattices(
-        lattices.num_atoms, lattices.num_periodic, volumes, lattices.cells / units
+        lattices.num_atoms,
+        lattices.num_periodic,
+        [volume / scale**3 for volume, scale in zip(lattices.volumes, scales)],
+        [
+            [length / scale for length in lengths]
+            for lengths, scale in zip(lattices.lengths, scales)
+        ],
+        lattices.cells / units,
+        lattices.inverses * units,
     )

@@ -141,13 +141,13 @@ class CompactSplit(Split):
         for n in range(powers.shape[0] - 2, -1, -1):
             sums = torch.addcmul(powers[n], sums, cosines)
         kernel = (1 - distances / self.cutoff - torch.sin(phases) * sums) / distances
-        return torch.where(distances < self.cutoff, kernel, 0.0)
+        return kernel.masked_fill(distances >= self.cutoff, 0.0)
 
     def waves(self, k_squared: torch.Tensor) -> torch.Tensor:
         """See :class:`Split`."""
         phases = k_squared.sqrt().unsqueeze(-1) * self.nodes.to(k_squared.dtype)
         factors = torch.cos(phases) @ self.weights.to(k_squared.dtype) / k_squared
-        return torch.where(k_squared < self.largest_k**2, factors, 0.0)
+        return factors.masked_fill(k_squared >= self.largest_k**2, 0.0)
 
     def radius(self, spacing: float) -> float:
         """See :class:`Split`. The same for all cells."""
