@@ -10,6 +10,8 @@ import math
 import numpy as np
 import torch
 
+from .powers import coordinate_powers
+
 
 def degrees_of_components(max_degree: int) -> torch.Tensor:
     """Degree ``l`` of each flattened component, ``[M]``."""
@@ -41,7 +43,7 @@ class SphericalHarmonics(torch.nn.Module):
         self.max_degree = max_degree
         num_components = (max_degree + 1) ** 2
         polar = torch.zeros(max_degree + 1, num_components, dtype=torch.float64)
-        azimuthal = torch.zeros(2 * max_degree + 1, num_components, dtype=torch.float64)
+        azimuthal = torch.zeros(2, max_degree + 1, num_components, dtype=torch.float64)
         for degree in range(max_degree + 1):
             legendre = np.polynomial.Legendre.basis(degree).convert(
                 kind=np.polynomial.Polynomial
@@ -54,13 +56,13 @@ class SphericalHarmonics(torch.nn.Module):
                 polar[: len(coefficients), component] = norm * torch.from_numpy(
                     coefficients
                 )
-                azimuthal[max_degree + m, component] = 1.0
+                azimuthal[int(m < 0), abs(m), component] = 1.0
         # Means of the powers of z over all directions
         powers = torch.arange(max_degree + 1, dtype=torch.float64)
         means = torch.where(powers % 2 == 0, 1 / (powers + 1), 0.0)
         self.register_buffer("means", means.unsqueeze(1), persistent=False)
         self.register_buffer("polar", polar, persistent=False)
-        self.register_buffer("azimuthal", azimuthal, persistent=False)
+        self.register_buffer("azimuthal", azimuthal.flatten(0, 1), persistent=False)
 
     def forward(self, vectors: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
         """Harmonics of the directions of ``vectors``.
@@ -70,23 +72,15 @@ class SphericalHarmonics(torch.nn.Module):
             gets the mean over all directions: 1 for degree 0, zero for all others
         :return: ``[G, M, W]``
         """
-        # Whatever is divided by infinity vanishes, with all its derivatives.
-        safe_distances = torch.where(distances > 0, distances, torch.inf)
-        x, y, z = [component / safe_distances for component in vectors.unbind(-1)]
-        z_powers = [torch.ones_like(z)]
-        real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
-        for _ in range(self.max_degree):
-            z_powers.append(z_powers[-1] * z)
-            next_real = real[-1] * x - imaginary[-1] * y
-            imaginary.append(real[-1] * y + imaginary[-1] * x)
-            real.append(next_real)
-        imaginary.reverse()
         has_direction = (distances > 0).unsqueeze(1)
-        means = self.means.to(z.dtype)
-        powers = torch.where(has_direction, torch.stack(z_powers, dim=1), means)
-        polar = self.polar.to(z.dtype).t() @ powers
-        azimuth = torch.stack(imaginary[:-1] + real, dim=1)
-        return polar * (self.azimuthal.to(z.dtype).t() @ azimuth)
+        # Whatever is divided by infinity vanishes, with all its derivatives.
+        safe_distances = torch.where(has_direction, distances.unsqueeze(1), torch.inf)
+        directions = vectors.transpose(1, 2) / safe_distances  # [G, 3, W]
+        of_xy, of_z = coordinate_powers(directions, self.max_degree)
+        dtype = of_z.dtype
+        polar = torch.where(has_direction, of_z, self.means.to(dtype))
+        polar = self.polar.to(dtype).t() @ polar
+        return polar * (self.azimuthal.to(dtype).t() @ of_xy.flatten(1, 2))
 
     def extra_repr(self) -> str:
         return f"max_degree={self.max_degree}"
