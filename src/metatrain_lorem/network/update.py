@@ -2,6 +2,7 @@
 
 import torch
 
+from .layer_norm import LayerNorm
 from .layers import mlp
 
 
@@ -26,9 +27,9 @@ class Update(torch.nn.Module):
     def __init__(self, num_features: int, num_inputs: int) -> None:
         super().__init__()
         self.mix = mlp([num_inputs, 2 * num_features, num_features])
-        self.mix_norm = torch.nn.LayerNorm(num_features, eps=LAYER_NORM_EPS)
+        self.mix_norm = LayerNorm(num_features, eps=LAYER_NORM_EPS)
         self.transform = mlp([num_features, 2 * num_features, num_features])
-        self.transform_norm = torch.nn.LayerNorm(num_features, eps=LAYER_NORM_EPS)
+        self.transform_norm = LayerNorm(num_features, eps=LAYER_NORM_EPS)
 
     def forward(self, features: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """``[N, d], [N, num_inputs] -> [N, d]``"""
