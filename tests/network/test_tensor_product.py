@@ -10,12 +10,9 @@ from helpers.tensors import random
 from helpers.wigner import wigner_matrix
 
 from metatrain_lorem.network.clebsch_gordan import clebsch_gordan
+from metatrain_lorem.network.degree_linear import DegreeLinear
 from metatrain_lorem.network.spherical import SphericalHarmonics, degrees_of_components
-from metatrain_lorem.network.tensor_product import (
-    DegreeLinear,
-    TensorDense,
-    TensorProduct,
-)
+from metatrain_lorem.network.tensor_product import TensorDense, TensorProduct
 from metatrain_lorem.ops.safe_norm import safe_norm
 
 

@@ -8,8 +8,9 @@ from ..coulomb.real_space import Pairs
 from ..coulomb.solver import CoulombSolver
 from ..graph import Geometry, Graph
 from .charges import EquivariantCharges
+from .degree_linear import DegreeLinear
 from .features import Features, Sizes
-from .tensor_product import DegreeLinear, TensorProduct
+from .tensor_product import TensorProduct
 from .update import Update
 
 
@@ -77,8 +78,11 @@ class LongRange(torch.nn.Module):
             charges.dtype,
         )
         potentials = self.coulomb.evaluate(positions, charges, cells, pairs, plan)
-        expanded = self.expand(potentials[:, 1:].unsqueeze(2))
+        of_scalars, of_spherical = torch.split(
+            potentials, [1, self.charges.num_columns - 1], 1
+        )
+        expanded = self.expand(of_spherical.unsqueeze(2))
         products = self.product(expanded, features.spherical)
-        inputs = torch.cat([potentials[:, :1], self.norms(products).flatten(1)], dim=1)
+        inputs = torch.cat([of_scalars, self.norms(products).flatten(1)], dim=1)
         scalars = self.update(features.scalars, inputs)
         return Features(scalars, products), charges, potentials

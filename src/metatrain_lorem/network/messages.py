@@ -5,11 +5,12 @@ import torch
 from ..graph import Geometry, Neighborhoods
 from ..ops.chunks import chunk_size, cut, join
 from ..ops.rows import sum_rows, take_rows
+from .degree_linear import DegreeLinear
 from .features import Features, Sizes
 from .layers import linear, mlp
 from .radial import RadialBasis
 from .spherical import SphericalHarmonics, degrees_of_components
-from .tensor_product import DegreeLinear, TensorProduct
+from .tensor_product import TensorProduct
 from .update import Update
 
 

@@ -51,15 +51,20 @@ class SmoothNorms(torch.nn.Module):
         super().__init__()
         self.max_degree = max_degree
         self.width = width
-        self.register_buffer("indicator", indicator(max_degree), persistent=False)
-        self.register_buffer("factors", degree_factors(max_degree), persistent=False)
+        self.sizes = [1, (max_degree + 1) ** 2 - 1]  # components of degree 0, all others
+        # The factors of the degrees enter by squares and widths.
+        factors = degree_factors(max_degree)[1:]
+        squares = factors**2 * indicator(max_degree)[1:, 1:]
+        self.register_buffer("squares", squares, persistent=False)
+        self.register_buffer("factors", factors, persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``[N, M, c] -> [N, L + 1, c]``"""
-        squared = self.indicator.to(features.dtype) @ (features * features)
-        norms = squared / ((squared + self.width**2).sqrt() + self.width)
-        norms = norms * self.factors.to(features.dtype)
-        return torch.cat([features[:, :1], norms[:, 1:]], dim=1)
+        scalars, others = torch.split(features, self.sizes, 1)
+        squared = self.squares.to(features.dtype) @ (others * others)
+        widths = self.factors.to(features.dtype) * self.width
+        norms = squared / (torch.addcmul(squared, widths, widths).sqrt() + widths)
+        return torch.cat([scalars, norms], dim=1)
 
     def extra_repr(self) -> str:
         return f"max_degree={self.max_degree}, width={self.width}"

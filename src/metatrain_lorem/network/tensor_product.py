@@ -1,40 +1,17 @@
-"""Linear maps and tensor products of spherical features ``[N, M, c]``."""
+"""Tensor products of spherical features ``[N, M, c]``."""
 
 import torch
 
 from ..ops.chunks import chunk_size, cut, join
 from .clebsch_gordan import clebsch_gordan
+from .degree_linear import DegreeLinear
 from .layers import truncated_normal_
 from .spherical import degrees_of_components
 
 
-class DegreeLinear(torch.nn.Module):
-    """A linear map of the channels, with weights of its own for each degree.
-
-    :param max_degree: highest degree ``L``
-    :param in_channels: channels of the input
-    :param out_channels: channels of the output
-    """
-
-    def __init__(self, max_degree: int, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(
-            truncated_normal_(
-                torch.empty(max_degree + 1, in_channels, out_channels),
-                1.0 / in_channels,
-            )
-        )
-        self.register_buffer("degrees", degrees_of_components(max_degree), persistent=False)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``[N, M, in_channels] -> [N, M, out_channels]``"""
-        weight = self.weight.index_select(0, self.degrees)  # [M, in, out]
-        features = features.transpose(0, 1).contiguous()  # [M, N, in]
-        return torch.bmm(features, weight).transpose(0, 1)
-
-    def extra_repr(self) -> str:
-        num_degrees, in_channels, out_channels = self.weight.shape
-        return f"max_degree={num_degrees - 1}, channels={in_channels} -> {out_channels}"
+# Up to this degree, even and odd components are not kept apart: twice the multiplications
+# in a quarter of the operations.
+MAX_DEGREE_TOGETHER = 3
 
 
 class TensorProduct(torch.nn.Module):
@@ -45,11 +22,11 @@ class TensorProduct(torch.nn.Module):
         z^{l_3 m_3}_c = \sum_{l_1 l_2} w^{l_1 l_2 l_3}_c \sum_{m_1 m_2}
         C^{l_3 m_3}_{l_1 m_1 l_2 m_2} a^{l_1 m_1}_c b^{l_2 m_2}_c
 
-    over paths with even :math:`l_1 + l_2 + l_3`, so that no pseudotensor appears. Output
-    degrees of one parity need two quarters of the outer product :math:`a \otimes b`, by
-    the parities of its factors; each quarter is contracted by one dense matrix product
-    per channel. That is faster than the sparse sum over the non-zero coefficients (1 in
-    8), on CPU and GPU.
+    over paths with even :math:`l_1 + l_2 + l_3`, so that no pseudotensor appears. The
+    second factor makes a matrix for each atom and channel, which maps the first factor to
+    the product. Half of the entries vanish by parity, so that even and odd components are
+    kept apart, unless there are few. Dense matrix products are faster than the sparse sum
+    over the non-zero coefficients (1 in 8), on CPU and GPU.
 
     :param max_degree1: highest degree of the first factor
     :param max_degree2: highest degree of the second factor
@@ -73,45 +50,53 @@ class TensorProduct(torch.nn.Module):
         max_degrees = [max_degree1, max_degree2, max_degree3]
         num_degrees = [degree + 1 for degree in max_degrees]
         degrees = [degrees_of_components(degree) for degree in max_degrees]
-        even = [torch.nonzero(d % 2 == 0).flatten() for d in degrees]
-        odd = [torch.nonzero(d % 2 == 1).flatten() for d in degrees]
-        equal, opposite = (odd[2], even[2]) if pseudo else (even[2], odd[2])
-        quarters = [
-            (even[0], even[1], equal),
-            (odd[0], odd[1], equal),
-            (even[0], odd[1], opposite),
-            (odd[0], even[1], opposite),
+        self.num_groups = 1 if max(max_degrees) <= MAX_DEGREE_TOGETHER else 2
+        groups = [
+            [
+                torch.nonzero(d % self.num_groups == g).flatten()
+                for g in range(self.num_groups)
+            ]
+            for d in degrees
         ]
-        self.table_shapes = [[len(i) * len(j), len(k)] for i, j, k in quarters]
-        self.table_sizes = [num_pairs * outputs for num_pairs, outputs in self.table_shapes]
+        self.degree_sizes = [[2 * l + 1 for l in range(number)] for number in num_degrees]
 
-        # The tables of all quarters, one after the other: components of each entry.
-        components = torch.cat([torch.cartesian_prod(*quarter) for quarter in quarters])
-        coefficients = clebsch_gordan(*max_degrees)[components.unbind(1)]
-        nonzero = torch.nonzero(coefficients).flatten()
-        l1, l2, l3 = (d[components[nonzero, i]] for i, d in enumerate(degrees))
+        # Entries (m1, m2, m3) of the tables, one table after the other
+        l1, l2, l3 = torch.meshgrid(*degrees, indexing="ij")
+        coefficients = clebsch_gordan(*max_degrees) * ((l1 + l2 + l3) % 2 == int(pseudo))
+        paths = (l1 * num_degrees[1] + l2) * num_degrees[2] + l3
+        numbers = torch.arange(coefficients.numel()).reshape(coefficients.shape)
+        tables: list[torch.Tensor] = []
+        self.matrix_shapes: list[list[int]] = []
+        for group2, of_b in enumerate(groups[1]):
+            for group1, of_a in enumerate(groups[0]):
+                of_z = groups[2][self.group_of(group1, group2)]
+                self.matrix_shapes.append([len(of_a), len(of_z)])
+                tables.append(numbers[of_a][:, of_b][:, :, of_z].transpose(0, 1).flatten(1))
+        self.table_shapes = [list(table.shape) for table in tables]
+        self.table_sizes = [table.numel() for table in tables]
+        entries = torch.cat([table.flatten() for table in tables])
+        nonzero = torch.nonzero(coefficients.flatten()[entries]).flatten()
         buffers = {
             "nonzero": nonzero,
-            "coefficients": coefficients[nonzero],
-            "paths": (l1 * num_degrees[1] + l2) * num_degrees[2] + l3,
-            "by_parity1": torch.cat([even[0], odd[0]]),
-            "by_parity2": torch.cat([even[1], odd[1]]),
-            "order": torch.argsort(torch.cat([equal, opposite])),
+            "coefficients": coefficients.flatten()[entries[nonzero]],
+            "paths": paths.flatten()[entries[nonzero]],
         }
         for name, values in buffers.items():
             self.register_buffer(name, values, persistent=False)
-        self.parities1 = [len(even[0]), len(odd[0])]
-        self.parities2 = [len(even[1]), len(odd[1])]
 
         self.weight = torch.nn.Parameter(
             _initial_path_weights(num_degrees, num_channels, pseudo)
         )
         self.register_buffer("fixed_tables", torch.empty(0), persistent=False)
 
+    def group_of(self, group1: int, group2: int) -> int:
+        """Group of the components to which those of two groups couple."""
+        return (group1 + group2 + int(self.pseudo)) % self.num_groups
+
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``[N, M1, c], [N, M2, c] -> [N, M3, c]``"""
         tables = self.tables()
-        size = chunk_size(a, a.shape[1] * b.shape[1] * a.shape[2])
+        size = chunk_size(a, a.shape[1] * sum(self.degree_sizes[2]) * a.shape[2])
         products: list[torch.Tensor] = []
         for of_a, of_b in zip(cut(a, size), cut(b, size)):
             products.append(self._products(tables, of_a, of_b))
@@ -121,19 +106,17 @@ class TensorProduct(torch.nn.Module):
         self, tables: list[torch.Tensor], a: torch.Tensor, b: torch.Tensor
     ) -> torch.Tensor:
         """Products with tables that were made before."""
-        a = a.permute(2, 0, 1).index_select(2, self.by_parity1)  # [c, N, M1]
-        b = b.permute(2, 0, 1).index_select(2, self.by_parity2)
-        a_even, a_odd = torch.split(a, self.parities1, 2)
-        b_even, b_odd = torch.split(b, self.parities2, 2)
-        return self.contract(
-            tables,
-            [
-                _outer(a_even, b_even),
-                _outer(a_odd, b_odd),
-                _outer(a_even, b_odd),
-                _outer(a_odd, b_even),
-            ],
-        )
+        parts = self._groups(a.permute(2, 0, 1), 0)
+        rows = [part.flatten(0, 1).unsqueeze(1) for part in parts]
+        matrices: list[torch.Tensor] = []  # each [c N, m1, m3]
+        for group2, part in enumerate(self._groups(b.permute(2, 0, 1), 1)):
+            for group1 in range(self.num_groups):
+                table = group2 * self.num_groups + group1
+                matrix = torch.bmm(part, tables[table]).flatten(0, 1)
+                matrices.append(matrix.unflatten(1, self.matrix_shapes[table]))
+        products = self._contract(rows * self.num_groups, matrices)
+        shape = [a.shape[2], a.shape[0]]
+        return self._join([z.unflatten(0, shape).squeeze(2) for z in products])
 
     def of_outer(self, outer: torch.Tensor) -> torch.Tensor:
         """Products of factors that come as outer products, or as sums of such.
@@ -141,19 +124,19 @@ class TensorProduct(torch.nn.Module):
         :param outer: ``[N, c, M1, M2]``
         :return: ``[N, M3, c]``
         """
-        outer = outer.transpose(0, 1).index_select(2, self.by_parity1)
-        outer = outer.index_select(3, self.by_parity2)  # [c, N, M1, M2]
-        even, odd = torch.split(outer, self.parities1, 2)
-        even_even, even_odd = torch.split(even, self.parities2, 3)
-        odd_even, odd_odd = torch.split(odd, self.parities2, 3)
-        outers = [even_even, odd_odd, even_odd, odd_even]
-        return self.contract(self.tables(), [part.flatten(2) for part in outers])
+        rows: list[torch.Tensor] = []
+        for of_b in self._groups(outer.transpose(0, 1), 1):
+            for part in self._groups(of_b.transpose(2, 3), 0):
+                rows.append(part.flatten(2))  # [c, N, m2 m1]
+        matrices: list[torch.Tensor] = []
+        for i, table in enumerate(self.tables()):
+            matrices.append(table.unflatten(2, self.matrix_shapes[i]).flatten(1, 2))
+        return self._join(self._contract(rows, matrices))
 
     def tables(self) -> list[torch.Tensor]:
         """Coefficients times path weights.
 
-        :return: one table for each quarter, see :meth:`contract`, ``[c, pairs, M3 of one
-            parity]``
+        :return: one for each group of ``m2``, and each one of ``m1``: ``[c, m2, m1 m3]``
         """
         tables = self.fixed_tables
         if tables.numel() == 0:
@@ -172,20 +155,44 @@ class TensorProduct(torch.nn.Module):
         values = weights * self.coefficients.to(weights.dtype)
         return tables.index_copy_(1, self.nonzero, values)
 
-    def contract(
-        self, tables: list[torch.Tensor], outers: list[torch.Tensor]
-    ) -> torch.Tensor:
-        """Contract outer products of components with the weighted coefficients.
+    def _groups(self, features: torch.Tensor, factor: int) -> list[torch.Tensor]:
+        """Components of each group of a factor, ``[..., M] -> [..., components]``."""
+        if self.num_groups == 1:
+            return [features]
+        degrees = list(torch.split(features, self.degree_sizes[factor], -1))
+        # Parts of size zero, for there may be no odd degree
+        none = [features.new_empty(0)]
+        return [torch.cat(none + degrees[0::2], -1), torch.cat(none + degrees[1::2], -1)]
 
-        :param tables: result of :meth:`tables`
-        :param outers: products of components even x even, odd x odd, even x odd, and odd x
-            even, each ``[c, N, pairs]``
-        :return: ``[N, M3, c]``
+    def _contract(
+        self, rows: list[torch.Tensor], matrices: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Sums of rows times matrices, for each group of ``m3``.
+
+        :param rows: one for each table
+        :param matrices: likewise
         """
-        equal = torch.baddbmm(torch.bmm(outers[0], tables[0]), outers[1], tables[1])
-        opposite = torch.baddbmm(torch.bmm(outers[2], tables[2]), outers[3], tables[3])
-        products = torch.cat([equal, opposite], dim=2).index_select(2, self.order)
-        return products.permute(1, 2, 0)
+        products: list[torch.Tensor] = []
+        for group3 in range(self.num_groups):
+            table = self.group_of(group3, 0)
+            product = torch.bmm(rows[table], matrices[table])
+            if self.num_groups == 2:
+                table = 3 - table
+                product = torch.baddbmm(product, rows[table], matrices[table])
+            products.append(product)
+        return products
+
+    def _join(self, groups: list[torch.Tensor]) -> torch.Tensor:
+        """All components from those of each group, ``[c, N, m3] -> [N, M3, c]``."""
+        if self.num_groups == 1:
+            return groups[0].permute(1, 2, 0)
+        even = list(torch.split(groups[0], self.degree_sizes[2][0::2], 2))
+        odd = list(torch.split(groups[1], self.degree_sizes[2][1::2], 2))
+        degrees: list[torch.Tensor] = []
+        for i, part in enumerate(even):
+            degrees.append(part)
+            degrees += odd[i : i + 1]
+        return torch.cat(degrees, 2).permute(1, 2, 0)
 
     def extra_repr(self) -> str:
         degrees = " x ".join(str(size - 1) for size in self.weight.shape[:2])
@@ -193,12 +200,6 @@ class TensorProduct(torch.nn.Module):
             f"max_degrees={degrees} -> {self.weight.shape[2] - 1}, "
             f"num_channels={self.num_channels}, pseudo={self.pseudo}"
         )
-
-
-def _outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """``[c, N, A], [c, N, B] -> [c, N, A * B]``, as matrix products for their speed."""
-    product = torch.bmm(a.flatten(0, 1).unsqueeze(2), b.flatten(0, 1).unsqueeze(1))
-    return product.reshape(a.shape[0], a.shape[1], a.shape[2] * b.shape[2])
 
 
 def _initial_path_weights(
