@@ -155,7 +155,8 @@ def test_float64_at_the_edge(shift, single):
     results = energies_of(single, *structures)
     assert results.dtype == torch.float64
     torch.testing.assert_close(results, expected, rtol=0, atol=2e-5)
-    torch.testing.assert_close(energies_of(single, *MIXED), results, rtol=0, atol=2e-6)
+    # The network itself rounds to single precision
+    torch.testing.assert_close(energies_of(single, *MIXED), results, rtol=0, atol=5e-6)
 
 
 def test_float64_derivatives(single):
