@@ -95,6 +95,8 @@ def test_outputs(sample_kind):
     model = fit(make_model({"energy": ENERGY, "mtt::dipole": DIPOLE}))
     assert set(model.supported_outputs()) == {
         "energy",
+        "energy/short_range",
+        "energy/long_range",
         "mtt::dipole",
         "feature",
         "mtt::aux::charges",

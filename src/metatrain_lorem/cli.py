@@ -4,7 +4,7 @@ import argparse
 
 from ase.io.formats import UnknownFileTypeError
 
-from .commands import from_jax, info, to_jax
+from .commands import charges, from_jax, info, to_jax
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="command")
     info.add_subcommand(subparsers)
+    charges.add_subcommand(subparsers)
     from_jax.add_subcommand(subparsers)
     to_jax.add_subcommand(subparsers)
     parsed = parser.parse_args(arguments)

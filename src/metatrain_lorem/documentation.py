@@ -19,7 +19,12 @@ and, with long-range interactions,
 
 - ``mtt::aux::charges`` and ``mtt::aux::potentials``: the charges that atoms exchange and
   the potentials they feel; first the scalar column, then the spherical components
-  ``(l, m)`` with ``m = -l ... l``.
+  ``(l, m)`` with ``m = -l ... l``;
+- ``energy/short_range`` and ``energy/long_range``, if there is a target ``energy``: the
+  energy of atoms that do not feel the potentials, and the rest.
+
+A target ``charge``, or a variant such as ``charge/mbis``, of one scalar for each atom is
+the scalar charge itself: it is trained on the labels, without a baseline.
 
 {{SECTION_DEFAULT_HYPERS}}
 

@@ -13,7 +13,6 @@ from metatomic.torch import (
     NeighborListOptions,
     System,
 )
-from metatrain.composition import CompositionModel
 from metatrain.scaler import Scaler
 from metatrain.utils.abc import ModelInterface
 from metatrain.utils.architectures import get_default_hypers
@@ -25,10 +24,23 @@ from . import checkpoints
 from .documentation import ModelHypers
 from .hypers import checked_zero_sums, network_arguments
 from .network.fixed_tables import with_fixed_tables
-from .network.lorem import Network
-from .outputs import add_matching_blocks, atom_map, select_and_sum, without_mean
+from .network.lorem import Network, Nodes
+from .outputs import (
+    add_matching_blocks,
+    atom_map,
+    energy_parts,
+    keep_requested,
+    select_and_sum,
+    without_mean,
+)
 from .systems import atom_samples, graph_of_systems
-from .targets import TargetReadout, check_name
+from .targets import (
+    PARTS,
+    TargetReadout,
+    baseline_of,
+    check_name,
+    is_charge,
+)
 from .training.added_types import with_atomic_types
 from .training.diagnosis import check_weights
 
@@ -58,6 +70,7 @@ class LOREM(ModelInterface[ModelHypers]):
     last_layer_names: dict[str, str]
     last_layer_parameter_names: dict[str, list[str]]
     zero_sum_targets: list[str]
+    charge_targets: list[str]
 
     def __init__(self, hypers: ModelHypers, dataset_info: DatasetInfo) -> None:
         super().__init__(hypers, dataset_info, self.__default_metadata__)
@@ -84,6 +97,7 @@ class LOREM(ModelInterface[ModelHypers]):
         sizes = self.network.sizes
         self.last_layer_feature_size = sizes.num_stages * sizes.num_features
         self.readouts = torch.nn.ModuleDict()
+        self.charge_targets = []
         self.last_layer_names = {}
         self.last_layer_parameter_names = {}
         for name, target in dataset_info.targets.items():
@@ -91,7 +105,7 @@ class LOREM(ModelInterface[ModelHypers]):
 
         # The trainer removes these from the data; evaluation adds them back.
         self.additive_models = torch.nn.ModuleList(
-            [CompositionModel.from_valid_targets(dataset_info, self.atomic_types)]
+            [baseline_of(dataset_info, self.atomic_types, self.has_long_range)]
         )
         self.scaler = Scaler(
             hypers=get_default_hypers("scaler")["model"], dataset_info=dataset_info
@@ -102,10 +116,18 @@ class LOREM(ModelInterface[ModelHypers]):
     def _add_target(self, name: str, target: TargetInfo) -> None:
         """Register a readout and the outputs that belong to it."""
         check_name(name, self.outputs)
-        self.readouts[name] = TargetReadout(name, target, self.network)
         self.outputs[name] = ModelOutput(
-            unit=target.unit, sample_kind="atom", description=target.description
+            unit=target.unit, sample_kind="atom", description=target.description or name
         )
+        if self.has_long_range and is_charge(name, target):
+            self.charge_targets.append(name)  # those that the atoms exchange
+            return
+        if self.has_long_range and name == "energy":
+            for part in PARTS:
+                self.outputs[part] = ModelOutput(
+                    unit=target.unit, sample_kind="atom", description=PARTS[part]
+                )
+        self.readouts[name] = TargetReadout(name, target, self.network)
         base_name = name.replace("mtt::", "")
         last_layer_name = f"mtt::aux::{base_name}_last_layer_features"
         self.last_layer_names[name] = last_layer_name
@@ -145,23 +167,7 @@ class LOREM(ModelInterface[ModelHypers]):
         graph = graph_of_systems(systems, self.neighbor_options)
         samples = atom_samples(graph)
         nodes = self.network(graph)
-        atoms: dict[str, TensorMap] = {}
-        if "feature" in outputs:
-            atoms["feature"] = atom_map(torch.cat(nodes.scalars, 1), samples, "feature")
-        if "mtt::aux::charges" in outputs:
-            atoms["mtt::aux::charges"] = atom_map(nodes.charges, samples, "charge")
-        if "mtt::aux::potentials" in outputs:
-            atoms["mtt::aux::potentials"] = atom_map(nodes.potentials, samples, "potential")
-        for name, readout in self.readouts.items():
-            last_layer_name = self.last_layer_names[name]
-            if name in outputs or last_layer_name in outputs:
-                features = readout.features(nodes.scalars)
-                if last_layer_name in outputs:
-                    atoms[last_layer_name] = atom_map(
-                        torch.cat(features, 1), samples, "feature"
-                    )
-                if name in outputs:
-                    atoms[name] = readout.target_map(features, nodes.spherical, samples)
+        atoms = self._predictions(nodes, samples, outputs)
         # Scales, sums over atoms and the baseline in the type of the systems
         for name, per_atom in atoms.items():
             atoms[name] = per_atom.to(dtype=graph.positions.dtype)
@@ -169,6 +175,10 @@ class LOREM(ModelInterface[ModelHypers]):
         # Before any sum: the scales of a target may depend on the species.
         if not self.training or len(self.zero_sum_targets) > 0:
             atoms = self.scaler.apply_scales(systems, atoms)
+            for name in ["energy/short_range", "energy/long_range"]:
+                if name in atoms:
+                    part = {"energy": atoms[name]}
+                    atoms[name] = self.scaler.apply_scales(systems, part)["energy"]
         for name in self.zero_sum_targets:
             if name in atoms:
                 atoms[name] = without_mean(atoms[name], graph.systems, len(systems))
@@ -180,6 +190,39 @@ class LOREM(ModelInterface[ModelHypers]):
         if not self.training:
             results = self._add_baseline(systems, outputs, selected_atoms, results)
         return results
+
+    def _predictions(
+        self, nodes: Nodes, samples: Labels, outputs: dict[str, ModelOutput]
+    ) -> dict[str, TensorMap]:
+        """Requested outputs for each atom, without scales and baseline."""
+        atoms: dict[str, TensorMap] = {}
+        if "feature" in outputs:
+            atoms["feature"] = atom_map(torch.cat(nodes.scalars, 1), samples, "feature")
+        if "mtt::aux::charges" in outputs:
+            atoms["mtt::aux::charges"] = atom_map(nodes.charges, samples, "charge")
+        if "mtt::aux::potentials" in outputs:
+            atoms["mtt::aux::potentials"] = atom_map(nodes.potentials, samples, "potential")
+        for name in self.charge_targets:
+            if name in outputs:
+                atoms[name] = atom_map(nodes.charges[:, :1], samples, "charge")
+        has_parts = "energy/short_range" in outputs or "energy/long_range" in outputs
+        for name, readout in self.readouts.items():
+            last_layer_name = self.last_layer_names[name]
+            needs_parts = has_parts and name == "energy"
+            if name in outputs or last_layer_name in outputs or needs_parts:
+                features = readout.features(nodes.scalars)
+                if last_layer_name in outputs:
+                    atoms[last_layer_name] = atom_map(
+                        torch.cat(features, 1), samples, "feature"
+                    )
+                if name in outputs or needs_parts:
+                    atoms[name] = readout.target_map(features, nodes.spherical, samples)
+                if needs_parts:
+                    alone = self.network.without_potentials(nodes)
+                    features = readout.features(alone.scalars)
+                    short = readout.target_map(features, alone.spherical, samples)
+                    atoms.update(energy_parts(atoms[name], short))
+        return keep_requested(atoms, outputs)
 
     def _add_baseline(
         self,
@@ -195,6 +238,10 @@ class LOREM(ModelInterface[ModelHypers]):
                 if name in additive_model.outputs:
                     wanted[name] = output
             additions = additive_model(systems, wanted, selected_atoms)
+            if "energy/short_range" in outputs:
+                wanted = {"energy": outputs["energy/short_range"]}
+                part = additive_model(systems, wanted, selected_atoms)
+                additions["energy/short_range"] = part["energy"]
             for name, addition in additions.items():
                 results[name] = add_matching_blocks(results[name], addition)
         return results
@@ -220,9 +267,7 @@ class LOREM(ModelInterface[ModelHypers]):
             self._add_atomic_types(merged.atomic_types)
         self.dataset_info: DatasetInfo = merged
         self.additive_models[0] = self.additive_models[0].restart(
-            CompositionModel.from_valid_targets(
-                dataset_info, self.atomic_types
-            ).dataset_info
+            baseline_of(dataset_info, self.atomic_types, self.has_long_range).dataset_info
         )
         self.scaler = self.scaler.restart(dataset_info)
         # metatrain 2026.4.1 knows the new targets only, and then fails to fit their

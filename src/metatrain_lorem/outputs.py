@@ -5,6 +5,7 @@ from typing import Optional
 import metatensor.torch as mts
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
+from metatomic.torch import ModelOutput
 from metatrain.utils.sum_over_atoms import sum_over_atoms
 
 from .ops.rows import mean_rows, take_rows
@@ -25,6 +26,31 @@ def atom_map(values: torch.Tensor, samples: Labels, name: str) -> TensorMap:
     # Labels.single() cannot be saved by TorchScript.
     keys = Labels(["_"], torch.zeros(1, 1, dtype=torch.int64, device=values.device))
     return TensorMap(keys, [block])
+
+
+def energy_parts(energy: TensorMap, short_range: TensorMap) -> dict[str, TensorMap]:
+    """Parts of an energy, in float64, so that they add up to it.
+
+    :param energy: of each atom
+    :param short_range: the same, where atoms feel no potentials
+    """
+    energy = energy.to(dtype=torch.float64)
+    short_range = short_range.to(dtype=torch.float64)
+    return {
+        "energy/short_range": short_range,
+        "energy/long_range": mts.subtract(energy, short_range),
+    }
+
+
+def keep_requested(
+    maps: dict[str, TensorMap], outputs: dict[str, ModelOutput]
+) -> dict[str, TensorMap]:
+    """Only those that somebody asked for."""
+    requested: dict[str, TensorMap] = {}
+    for name, values in maps.items():
+        if name in outputs:
+            requested[name] = values
+    return requested
 
 
 def without_mean(atoms: TensorMap, systems: torch.Tensor, num_systems: int) -> TensorMap:

@@ -4,11 +4,19 @@ from collections.abc import Iterable
 
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
-from metatrain.utils.data import TargetInfo
+from metatrain.composition import CompositionModel
+from metatrain.utils.data import DatasetInfo, TargetInfo
 from metatrain.utils.data.atom_pair_helpers import check_no_atom_pair_targets
 
 from .network.lorem import Network
 from .network.readout import CartesianBlock, Readout, ScalarBlock, SphericalBlock
+
+
+# Variants of the energy, in the words of metatomic
+PARTS = {
+    "energy/short_range": "energy of atoms that do not feel the charges of others",
+    "energy/long_range": "energy minus its short-range part",
+}
 
 
 class TargetReadout(Readout):
@@ -59,6 +67,38 @@ class TargetReadout(Readout):
             self.properties = [x.to(device) for x in self.properties]
 
 
+def is_charge(name: str, target: TargetInfo) -> bool:
+    """Whether a target is `charge` of metatomic, or a variant such as `charge/mbis`.
+
+    :raises ValueError: if it is, but not one scalar for each atom
+    """
+    if name.split("/")[0] != "charge":
+        return False
+    is_one = target.is_scalar and len(target.layout.block().properties) == 1
+    if not is_one or target.sample_kind != "atom":
+        raise ValueError(
+            f"target '{name}' has to be one scalar for each atom: a total charge is an "
+            "input, not a target"
+        )
+    return True
+
+
+def baseline_of(
+    info: DatasetInfo, atomic_types: list[int], has_long_range: bool
+) -> CompositionModel:
+    """Baseline of the targets that have one.
+
+    Charges that atoms exchange have none: those of the network are those of the data.
+    """
+    targets = {
+        name: target
+        for name, target in info.targets.items()
+        if not (has_long_range and is_charge(name, target))
+    }
+    info = DatasetInfo(info.length_unit, info.atomic_types, targets)
+    return CompositionModel.from_valid_targets(info, atomic_types)
+
+
 def check_name(name: str, outputs: Iterable[str]) -> None:
     """:raises ValueError: for names that torch or the outputs of every model forbid
 
@@ -66,7 +106,8 @@ def check_name(name: str, outputs: Iterable[str]) -> None:
     """
     if "." in name:
         raise ValueError(f"target '{name}': names of targets must not contain '.'")
-    if name in outputs or name == "features" or name.startswith("mtt::aux::"):
+    taken = name in outputs or name in ("features", *PARTS)
+    if taken or name.startswith("mtt::aux::"):
         raise ValueError(
             f"target '{name}' is named like an output that models have anyway: choose "
             "another name, such as 'mtt::own'"

@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import ase
-import ase.io
 import torch
-from metatomic.torch import load_atomistic_model
 
 from ..coulomb.estimate import Estimate, estimate, plan_of_one
 from ..coulomb.kvectors import KBox
 from ..coulomb.solver import CoulombSolver
-from ..exported_files import has_extensions, read_exported
-from ..structure_checks import check_structure
+from ..exported_files import read_exported
 from .check import compare
+from .inputs import load_without_extensions, read_frame
 
 
 METHODS = {
@@ -45,7 +43,7 @@ def describe(
     network = getattr(lorem, "network", None)
     if network is None or not hasattr(network, "long_range"):
         raise ValueError(f"'{model_path}' is not a LOREM model")
-    atoms = _read(structure_path, index)
+    atoms = read_frame(structure_path, index)
     lines = [f"structure         {len(atoms)} atoms, periodic {_directions(atoms.pbc)}"]
     if network.long_range is None:
         return "\n".join([*lines, "long range        none in this model"])
@@ -61,22 +59,6 @@ def describe(
     if check:
         lines += _check(str(model_path), atoms)
     return "\n".join(lines)
-
-
-def _read(path: str | Path, index: str) -> ase.Atoms:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no structure file '{path}'")
-    try:
-        atoms = ase.io.read(path, index=index)
-    except (IndexError, StopIteration) as error:
-        raise ValueError(f"'{path}' has no frame '{index}'") from error
-    except Exception as error:  # of any kind, depending on the format
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"ASE cannot read '{path}' ({reason})") from error
-    if not isinstance(atoms, ase.Atoms):
-        raise ValueError(f"'{index}' is more than one frame of '{path}'")
-    check_structure(atoms.positions, atoms.cell.array, atoms.pbc)
-    return atoms
 
 
 def _solver(attributes: Any) -> CoulombSolver:
@@ -102,11 +84,7 @@ def _solver(attributes: Any) -> CoulombSolver:
 
 def _check(model_path: str, atoms: ase.Atoms) -> list[str]:
     """Run the model: TorchScript, but no code from elsewhere."""
-    if has_extensions(model_path):
-        raise ValueError(
-            f"'{model_path}' needs compiled extensions, as no LOREM model does"
-        )
-    model = load_atomistic_model(model_path)
+    model = load_without_extensions(model_path)
     lorem = getattr(model.module, "model", model.module)
     return compare(model, lorem.network.long_range.coulomb, atoms)
 

@@ -8,6 +8,7 @@ import ase.data
 import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
+from metatomic.torch import ModelOutput, pick_output
 from metatomic_ase import MetatomicCalculator
 
 from ..structure_checks import SAME_PLACE, check_structure, closest_pair
@@ -25,6 +26,9 @@ class WrappingCalculator(MetatomicCalculator):
     Angstrom, and nothing inside of the model can bring back what was lost. So atoms are
     wrapped into the cell, and systems are centered along their open directions. Neither
     changes the physics.
+
+    ``charges`` are there if the model was trained on a target ``charge``, or on a variant
+    such as ``charge/mbis``.
 
     Besides, ``free_energy`` is the energy (some of ASE's thermostats and filters ask for
     it), and what the model cannot treat is named before anything runs: unknown elements,
@@ -53,8 +57,12 @@ class WrappingCalculator(MetatomicCalculator):
                 f"only; `pbc` is {atoms.pbc.tolist()}"
             )
         wanted = ["energy" if name == "free_energy" else name for name in properties]
+        others = [name for name in wanted if name != "charges"]
         try:
-            super().calculate(wrapped(atoms), wanted, system_changes)
+            if others:
+                super().calculate(wrapped(atoms), others, system_changes)
+            if "charges" in wanted:
+                self.results["charges"] = self._charges(atoms)
         except torch.jit.Error as error:  # the model's own message is its last line
             message = str(error).strip().splitlines()[-1]
             raise ValueError(message.removeprefix("builtins.ValueError: ")) from error
@@ -62,6 +70,20 @@ class WrappingCalculator(MetatomicCalculator):
         self.atoms = atoms.copy()  # what ASE compares with, to know whether atoms moved
         if "energy" in self.results:
             self.results["free_energy"] = self.results["energy"]
+
+    def _charges(self, atoms: ase.Atoms) -> np.ndarray:
+        """:raises PropertyNotImplementedError: if the model was not trained on charges"""
+        outputs = self.model().capabilities().outputs
+        variant = (self.parameters["variants"] or {}).get("charge")
+        if not any(name.split("/")[0] == "charge" for name in outputs):
+            raise PropertyNotImplementedError(
+                "the model was not trained on charges: what its atoms exchange, "
+                "`mtt::aux::charges`, is of another unit and sign in each model"
+            )
+        name = pick_output("charge", outputs, variant)
+        requests = {name: ModelOutput(unit="e", sample_kind="atom")}
+        charges = super().run_model(wrapped(atoms), requests)[name].block().values
+        return charges.detach().cpu().double().numpy().flatten()
 
     def run_model(self, atoms: Any, *arguments: Any, **options: Any) -> Any:
         return super().run_model(self._wrapped_all(atoms), *arguments, **options)

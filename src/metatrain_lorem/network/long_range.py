@@ -83,6 +83,18 @@ class LongRange(torch.nn.Module):
         )
         expanded = self.expand(of_spherical.unsqueeze(2))
         products = self.product(expanded, features.spherical)
-        inputs = torch.cat([of_scalars, self.norms(products).flatten(1)], dim=1)
-        scalars = self.update(features.scalars, inputs)
+        scalars = self._updated(features.scalars, of_scalars, products)
         return Features(scalars, products), charges, potentials
+
+    def without_potentials(self, features: Features) -> Features:
+        """The new features where all potentials are zero."""
+        scalars, products = features.scalars, torch.zeros_like(features.spherical)
+        potentials = torch.zeros_like(scalars[:, :1])
+        return Features(self._updated(scalars, potentials, products), products)
+
+    def _updated(
+        self, scalars: torch.Tensor, potentials: torch.Tensor, products: torch.Tensor
+    ) -> torch.Tensor:
+        """``[N, d], [N, 1], [N, M, c] -> [N, d]``"""
+        inputs = torch.cat([potentials, self.norms(products).flatten(1)], dim=1)
+        return self.update(scalars, inputs)

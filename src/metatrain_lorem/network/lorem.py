@@ -10,7 +10,7 @@ import torch
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.solver import CoulombSolver
 from ..graph import Graph, Neighborhoods, gather_neighborhoods, geometry_of, rounded
-from .features import Sizes
+from .features import Features, Sizes
 from .long_range import LongRange
 from .messages import Messages
 from .norms import LONG_RANGE_WIDTH, SHORT_RANGE_WIDTH, NormKind, make_norms
@@ -163,6 +163,20 @@ class Network(ShortRange):
             [stage.spherical for stage in stages],
             charges,
             potentials,
+        )
+
+    def without_potentials(self, nodes: Nodes) -> Nodes:
+        """What the atoms know if they do not feel any charges: a short-range model."""
+        long_range = self.long_range
+        if long_range is None:
+            return nodes
+        scalars, spherical = nodes.scalars[:-1], nodes.spherical[:-1]
+        features = long_range.without_potentials(Features(scalars[-1], spherical[-1]))
+        return Nodes(
+            scalars + [features.scalars],
+            spherical + [features.spherical],
+            nodes.charges,
+            torch.zeros_like(nodes.potentials),
         )
 
     def extra_repr(self) -> str:
