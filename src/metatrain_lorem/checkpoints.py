@@ -32,6 +32,13 @@ def model_update_v3_v4(checkpoint: dict[str, Any]) -> None:
         long_range["smearing"] = hypers["cutoff"] / 4
 
 
+def model_update_v4_v5(checkpoint: dict[str, Any]) -> None:
+    """Total charge and spin multiplicity are new."""
+    hypers = checkpoint["model_data"]["model_hypers"]
+    hypers.update(system_conditioning=False, max_charge=10, max_spin_multiplicity=10)
+    hypers["long_range"]["fix_total_charge"] = False
+
+
 def trainer_update_v1_v2(checkpoint: dict[str, Any]) -> None:
     """Steps of an epoch that is not complete, and a record of the data, are new."""
     checkpoint.update(batch=0, record=None)
@@ -39,7 +46,12 @@ def trainer_update_v1_v2(checkpoint: dict[str, Any]) -> None:
 
 # From version 1 to 2, from 2 to 3, ...
 UPDATES: dict[str, list[Callable[[dict[str, Any]], None]]] = {
-    "model_ckpt_version": [model_update_v1_v2, model_update_v2_v3, model_update_v3_v4],
+    "model_ckpt_version": [
+        model_update_v1_v2,
+        model_update_v2_v3,
+        model_update_v3_v4,
+        model_update_v4_v5,
+    ],
     "trainer_ckpt_version": [trainer_update_v1_v2],
 }
 

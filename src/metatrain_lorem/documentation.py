@@ -65,6 +65,9 @@ class LongRangeHypers(TypedDict):
     the units of ``metatrain_lorem.coulomb.truncation``; with ``smearing``, of their
     reciprocal part. ``reference`` takes the Gaussian charges, the k-vectors and the slab
     vacuum of the ``lorem-jax`` code, and the rounding of its radial functions."""
+    fix_total_charge: bool = False
+    """Whether the scalar charges of a structure add up to its total charge, which is zero
+    without ``system_conditioning``. What is missing is shared evenly among the atoms."""
 
 
 class ModelHypers(TypedDict):
@@ -104,6 +107,15 @@ class ModelHypers(TypedDict):
     """Cartesian targets given per atom that add up to zero in each structure. This is the
     acoustic sum rule of Born effective charges in a neutral system. The mean of the
     predictions of a structure is subtracted from them."""
+    system_conditioning: bool = False
+    """Whether predictions depend on the total charge and the spin multiplicity of a
+    structure: ``charge`` and ``spin_multiplicity`` in the ``extra_data`` of the data set,
+    and in the ``info`` of ASE's structures. Where they are missing, a structure is neutral
+    and a singlet."""
+    max_charge: int = 10
+    """Largest absolute value of the total charge, a whole number."""
+    max_spin_multiplicity: int = 10
+    """Largest spin multiplicity, a whole number."""
     long_range: LongRangeHypers = init_with_defaults(LongRangeHypers)
     """Interactions beyond the cutoff."""
 

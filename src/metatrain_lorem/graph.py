@@ -6,7 +6,7 @@ a neighborhood, ``T`` pairs of species, ``K`` radial functions, ``M = (L + 1)**2
 spherical components.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 
@@ -27,6 +27,8 @@ class Graph(NamedTuple):
     centers: torch.Tensor  # [P] atom i of a pair
     neighbors: torch.Tensor  # [P] atom j of a pair
     cell_shifts: torch.Tensor  # [P, 3] integer multiples of the lattice vectors
+    # [S, 2] total charge and spin multiplicity, integers; None: all neutral singlets
+    states: Optional[torch.Tensor] = None
 
 
 class Neighborhoods(NamedTuple):
@@ -54,6 +56,30 @@ class Geometry(NamedTuple):
     neighborhoods: Neighborhoods
     vectors: torch.Tensor  # [G, W, 3] from centers to neighbors
     distances: torch.Tensor  # [G, W] their lengths
+
+
+def with_states(graph: Graph, states: torch.Tensor) -> Graph:
+    """The same with total charge and spin multiplicity of each system, ``[S, 2]``."""
+    return Graph(
+        graph.positions,
+        graph.species,
+        graph.cells,
+        graph.pbc,
+        graph.systems,
+        graph.centers,
+        graph.neighbors,
+        graph.cell_shifts,
+        states,
+    )
+
+
+def states_of(graph: Graph) -> torch.Tensor:
+    """Total charge and spin multiplicity of each system, ``[S, 2]``, integers."""
+    states = graph.states
+    if states is None:
+        neutral_singlet = torch.tensor([[0, 1]], device=graph.systems.device)
+        states = neutral_singlet.repeat(graph.cells.shape[0], 1)
+    return states
 
 
 def gather_neighborhoods(graph: Graph) -> Neighborhoods:

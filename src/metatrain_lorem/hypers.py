@@ -42,6 +42,8 @@ MODEL_BOUNDS = {
     "num_radial": _whole(1, 512),
     "num_species_features": _whole(1, 4096),
     "num_message_passing": _whole(0, 20),
+    "max_charge": _whole(0, 1000),
+    "max_spin_multiplicity": _whole(1, 1000),
 }
 # ... `documentation.LongRangeHypers` ...
 LONG_RANGE_BOUNDS = {
@@ -94,6 +96,7 @@ def network_arguments(hypers: Mapping[str, Any], atomic_types: list[int]) -> dic
         **arguments,
         "long_range": bool(long_range["enable"]),
         "max_degree_lr": long_range["max_degree"],
+        "fix_total_charge": bool(long_range["fix_total_charge"]),
         "num_species": max([99, *atomic_types]) + 1,
     }
 

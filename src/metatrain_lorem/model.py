@@ -22,6 +22,7 @@ from metatrain.utils.metadata import merge_metadata
 
 from . import checkpoints
 from .documentation import ModelHypers
+from .graph import with_states
 from .hypers import checked_zero_sums, network_arguments
 from .network.fixed_tables import with_fixed_tables
 from .network.lorem import Network, Nodes
@@ -33,7 +34,7 @@ from .outputs import (
     select_and_sum,
     without_mean,
 )
-from .systems import atom_samples, graph_of_systems
+from .systems import atom_samples, graph_of_systems, states_of_systems
 from .targets import (
     PARTS,
     TargetReadout,
@@ -57,7 +58,7 @@ class LOREM(ModelInterface[ModelHypers]):
         naming it
     """
 
-    __checkpoint_version__ = 4
+    __checkpoint_version__ = 5
     __supported_devices__ = ["cuda", "cpu"]
     __supported_dtypes__ = [torch.float32, torch.float64]
     __default_metadata__ = ModelMetadata(
@@ -77,6 +78,9 @@ class LOREM(ModelInterface[ModelHypers]):
         self.atomic_types = dataset_info.atomic_types
         self.network = Network(**network_arguments(hypers, self.atomic_types))
         self.cutoff = float(hypers["cutoff"])
+        self.has_states = bool(hypers["system_conditioning"])
+        self.max_charge = int(hypers["max_charge"])
+        self.max_spin_multiplicity = int(hypers["max_spin_multiplicity"])
         self.has_long_range = bool(hypers["long_range"]["enable"])
         self.zero_sum_targets = checked_zero_sums(hypers, dataset_info)
         self.neighbor_options = NeighborListOptions(
@@ -146,6 +150,15 @@ class LOREM(ModelInterface[ModelHypers]):
     def requested_neighbor_lists(self) -> list[NeighborListOptions]:
         return [self.neighbor_options]
 
+    def requested_inputs(self) -> Dict[str, ModelOutput]:  # noqa: UP006
+        """Total charge and spin multiplicity; systems without are neutral singlets."""
+        if not self.has_states:
+            return {}
+        return {
+            "charge": ModelOutput(unit="e", sample_kind="system"),
+            "spin_multiplicity": ModelOutput(unit="", sample_kind="system"),
+        }
+
     # metatomic compares these annotations literally: typing's List and Dict it must be.
     def forward(
         self,
@@ -165,6 +178,9 @@ class LOREM(ModelInterface[ModelHypers]):
         if len(systems) == 0:
             return results
         graph = graph_of_systems(systems, self.neighbor_options)
+        if self.has_states:
+            states = states_of_systems(systems, self.max_charge, self.max_spin_multiplicity)
+            graph = with_states(graph, states)
         samples = atom_samples(graph)
         nodes = self.network(graph)
         atoms = self._predictions(nodes, samples, outputs)

@@ -47,6 +47,30 @@ def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Gra
     )
 
 
+def states_of_systems(
+    systems: list[System], max_charge: int, max_spin_multiplicity: int
+) -> torch.Tensor:
+    """Total charge and spin multiplicity of each system, ``[S, 2]``, integers.
+
+    :raises ValueError: for what is no whole number or beyond the bounds, naming the system
+    """
+    states = torch.zeros(len(systems), 2, dtype=torch.float64)
+    for i, system in enumerate(systems):
+        states[i, 1] = 1.0
+        for column, name in enumerate(["charge", "spin_multiplicity"]):
+            if name in system.known_data():
+                states[i, column] = system.get_data(name).block().values.item()
+            value = float(states[i, column])
+            most = max_charge if column == 0 else max_spin_multiplicity
+            least = -max_charge if column == 0 else 1
+            if not (least <= value <= most) or value != round(value):
+                raise ValueError(
+                    f"{name} of system {i} is {value}, but this model takes whole numbers "
+                    f"from {least} to {most}"
+                )
+    return states.to(torch.int64).to(systems[0].device)
+
+
 def atom_samples(graph: Graph) -> Labels:
     """Labels ``(system, atom)`` of all atoms of a graph."""
     num_atoms = graph.systems.shape[0]

@@ -52,4 +52,4 @@ def results_and_gradients(model: EnergyModel, graph: Graph) -> list[torch.Tensor
 
 
 def to(graph: Graph, device: str) -> Graph:
-    return Graph(*[values.to(device) for values in graph])
+    return Graph(*[None if values is None else values.to(device) for values in graph])

@@ -27,6 +27,9 @@ FIXED_SETTINGS: dict[str, Any] = {
     "inputs": [],
 }
 
+# Total charge and spin multiplicity, which lorem-jax 0.2.0 does not know
+NO_STATES = {"system_conditioning": False, "max_charge": 10, "max_spin_multiplicity": 10}
+
 
 def hypers_from_settings(
     settings: Mapping[str, Any], accuracy: float | Literal["reference"] = 1e-6
@@ -53,10 +56,12 @@ def hypers_from_settings(
             )
     hypers = _translate(settings, MODEL_SETTINGS)
     hypers.update(radial_functions="paper", norms="paper", zero_sum_targets=[])
+    hypers.update(NO_STATES)
     hypers["long_range"] = {
         **_translate(settings, LONG_RANGE_SETTINGS),
         "smearing": hypers["cutoff"] / 4,
         "accuracy": accuracy,
+        "fix_total_charge": False,
     }
     return hypers
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..ops.rows import mean_rows, sum_rows, take_rows
 from .features import Sizes
 from .layers import mlp
 from .tensor_product import TensorDense
@@ -35,3 +36,26 @@ class EquivariantCharges(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_columns={self.num_columns}"
+
+
+def with_total_charge(
+    charges: torch.Tensor, totals: torch.Tensor, systems: torch.Tensor
+) -> torch.Tensor:
+    r"""Charges whose first column adds up to the total charge of each system.
+
+    .. math::
+
+        q_i \leftarrow q_i + (Q - \textstyle\sum_j q_j) / N
+
+    What is missing is shared evenly among all atoms of a system, near and far.
+
+    :param charges: ``[N, C]``
+    :param totals: total charge ``Q`` of each system, ``[S]``
+    :param systems: system of each atom, ``[N]``
+    """
+    ones = torch.ones_like(charges[:, :1])
+    num_systems = totals.shape[0]
+    counts = sum_rows(ones, systems, num_systems).clamp(min=1.0)
+    shifts = totals.to(charges.dtype).unsqueeze(1) / counts
+    shifts = shifts - mean_rows(charges[:, :1], systems, num_systems)
+    return torch.cat([charges[:, :1] + take_rows(shifts, systems), charges[:, 1:]], dim=1)

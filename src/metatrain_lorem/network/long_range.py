@@ -6,8 +6,8 @@ from ..coulomb.periodicity import near_origin
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.real_space import Pairs
 from ..coulomb.solver import CoulombSolver
-from ..graph import Geometry, Graph
-from .charges import EquivariantCharges
+from ..graph import Geometry, Graph, states_of
+from .charges import EquivariantCharges, with_total_charge
 from .degree_linear import DegreeLinear
 from .features import Features, Sizes
 from .tensor_product import TensorProduct
@@ -27,6 +27,7 @@ class LongRange(torch.nn.Module):
     :param norms: invariants of the spherical features, see :mod:`.norms`
     :param max_degree_lr: highest degree of charges and potentials
     :param solver: of the potentials
+    :param fix_total_charge: whether scalar charges add up to the charge of their system
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class LongRange(torch.nn.Module):
         norms: torch.nn.Module,
         max_degree_lr: int,
         solver: CoulombSolver,
+        fix_total_charge: bool = False,
     ) -> None:
         super().__init__()
         c, max_degree = sizes.num_spherical_features, sizes.max_degree
         self.charges = EquivariantCharges(sizes, max_degree_lr)
         self.coulomb = solver
+        self.fix_total_charge = fix_total_charge
         self.expand = DegreeLinear(max_degree_lr, 1, c)
         self.product = TensorProduct(max_degree_lr, max_degree, max_degree, c)
         self.norms = norms
@@ -68,6 +71,8 @@ class LongRange(torch.nn.Module):
         """
         graph, neighborhoods = geometry.graph, geometry.neighborhoods
         charges = self.charges(features.scalars, features.spherical)
+        if self.fix_total_charge:
+            charges = with_total_charge(charges, states_of(graph)[:, 0], graph.systems)
         pairs = Pairs(neighborhoods.centers, neighborhoods.neighbors, geometry.distances)
         positions, cells = near_origin(
             graph.positions,

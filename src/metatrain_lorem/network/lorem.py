@@ -10,6 +10,7 @@ import torch
 from ..coulomb.plan import CoulombPlan
 from ..coulomb.solver import CoulombSolver
 from ..graph import Graph, Neighborhoods, gather_neighborhoods, geometry_of, rounded
+from .conditioning import Conditioning
 from .features import Features, Sizes
 from .long_range import LongRange
 from .messages import Messages
@@ -60,6 +61,10 @@ class Network(ShortRange):
     :param solver: of the potentials of the charges
     :param binomial_errors: see :class:`.RadialBasis`
     :param num_species: rows of the species embedding, for ``Z = 0 ... num_species - 1``
+    :param system_conditioning: whether atoms know charge and spin of their system
+    :param max_charge: see :class:`.Conditioning`
+    :param max_spin_multiplicity: see there
+    :param fix_total_charge: whether scalar charges add up to the charge of their system
     """
 
     def __init__(
@@ -81,6 +86,10 @@ class Network(ShortRange):
         solver: CoulombSolver | None = None,
         binomial_errors: torch.Tensor | None = None,
         num_species: int = 100,
+        system_conditioning: bool = False,
+        max_charge: int = 10,
+        max_spin_multiplicity: int = 10,
+        fix_total_charge: bool = False,
     ) -> None:
         sizes = Sizes(
             num_stages=1 + num_message_passing + int(long_range),
@@ -116,8 +125,14 @@ class Network(ShortRange):
                 make_norms(norms, max_degree, LONG_RANGE_WIDTH),
                 max_degree_lr,
                 CoulombSolver(cutoff) if solver is None else solver,
+                fix_total_charge,
             )
             if long_range
+            else None
+        )
+        self.conditioning = (
+            Conditioning(num_features, max_charge, max_spin_multiplicity)
+            if system_conditioning
             else None
         )
 

@@ -2,9 +2,10 @@
 
 import torch
 
-from ..graph import Geometry
+from ..graph import Geometry, states_of
 from ..ops.chunks import chunk_size, cut, join
 from ..ops.rows import sum_rows
+from .conditioning import Conditioning
 from .density import NeighborDensity
 from .expansion import SpeciesPairExpansion
 from .features import Features, Sizes
@@ -56,6 +57,7 @@ class ShortRange(torch.nn.Module):
         self.species = torch.nn.Embedding(num_species, num_species_features)
         torch.nn.init.normal_(self.species.weight, std=num_species_features**-0.5)
         self.initial = linear(num_species_features, d) if initialize else None
+        self.conditioning: Conditioning | None = None  # made by `Network`
         self.expansion = SpeciesPairExpansion(
             sizes, radial.num_radial, num_species_features
         )
@@ -70,6 +72,9 @@ class ShortRange(torch.nn.Module):
         scalars = torch.zeros_like(inputs)
         if self.initial is not None:
             scalars = self.initial(self.species(geometry.graph.species))
+        if self.conditioning is not None:
+            graph = geometry.graph
+            scalars = scalars + self.conditioning(states_of(graph), graph.systems)
         scalars = self.density_update(scalars, inputs)
         spherical = self.couple(spherical)
         scalars = self.norms_update(scalars, self.norms(spherical).flatten(1))

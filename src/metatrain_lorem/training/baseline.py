@@ -16,6 +16,7 @@ from metatrain.utils.neighbor_lists import (
     get_system_with_neighbor_lists_transform,
 )
 from metatrain.utils.scaler import get_remove_scale_transform
+from metatrain.utils.system_data import get_system_data_transform
 
 from .added_types import fit_added_types
 from .batches import AnyDataset, Maps, TensorMaps, Transform
@@ -113,6 +114,7 @@ def preparation(model: ModelInterface, device: torch.device) -> list[Transform]:
     return [
         _known_types_only(model.additive_models[0].atomic_types),
         close_to_origin,
+        get_system_data_transform(list(model.requested_inputs())),
         get_system_with_neighbor_lists_transform(get_requested_neighbor_lists(model)),
         get_remove_additive_transform(additive_models, model.dataset_info.targets),
         get_remove_scale_transform(scaler),

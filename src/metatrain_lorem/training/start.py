@@ -44,6 +44,7 @@ def inspect_data(
     if lacking:
         logging.warning(f"Not learned, as the data lack it: {'; '.join(lacking)}")
     section = options.get("training_set")
+    tell_missing_inputs(model, train_datasets)
     frames = name_frames(train_datasets, "training set", section)
     val_section = options.get("validation_set")
     val_frames = name_frames(val_datasets, "validation set", val_section, section)
@@ -56,6 +57,19 @@ def inspect_data(
     tell_not_validated(training, validation)
     check_batch_sizes(hypers, training)
     return training, validation
+
+
+def tell_missing_inputs(model: ModelInterface, datasets: list[AnyDataset]) -> None:
+    """Warn of data without total charges or spins, if the model asks for them."""
+    for number, dataset in enumerate(datasets):
+        fields = dataset[0]._asdict() if len(dataset) > 0 else {}
+        missing = [name for name in model.requested_inputs() if name not in fields]
+        if missing:
+            logging.warning(
+                f"`system_conditioning` is on, but training set {number} (from 0) has no "
+                f"{' and '.join(missing)} in its `extra_data`: all structures count as "
+                "neutral singlets there"
+            )
 
 
 def _structure_check(model: ModelInterface) -> Callable[[System], None]:
