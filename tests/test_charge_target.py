@@ -16,6 +16,7 @@ from metatrain_lorem.engines.ase import WrappingCalculator
 
 CHARGE = target_info("charge", "scalar", "atom", unit="e")
 TARGETS = {"energy": ENERGY, "charge": CHARGE}
+FIXED = {"fix_total_charge": True}
 WATER = ase.Atoms(molecule().species.numpy(), molecule().positions.numpy())
 
 
@@ -71,6 +72,19 @@ def test_variant():
     atoms.calc = WrappingCalculator(model, variants={"charge": "b"})
     (values,) = predict(model, [molecule()], ["charge/b"], "atom").values()
     np.testing.assert_allclose(atoms.get_charges(), values.block().values.flatten())
+
+
+def test_name_of_the_total_charge():
+    with pytest.raises(ValueError, match="the name of the total charge"):
+        make_model(TARGETS, system_conditioning=True)
+    infos = {"energy": ENERGY, "charge/a": target_info("charge/a", "scalar", "atom")}
+    atoms = WATER.copy()
+    model = make_model(infos, system_conditioning=True, long_range=FIXED)
+    atoms.calc = WrappingCalculator(model.export())
+    atoms.info["charge"] = -2
+    assert atoms.get_charges().sum() == pytest.approx(-2, abs=1e-12)
+    atoms.info["charge"] = 1
+    assert atoms.get_charges().sum() == pytest.approx(1, abs=1e-12)
 
 
 def test_other_targets_are_refused():

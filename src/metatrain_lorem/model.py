@@ -120,6 +120,11 @@ class LOREM(ModelInterface[ModelHypers]):
     def _add_target(self, name: str, target: TargetInfo) -> None:
         """Register a readout and the outputs that belong to it."""
         check_name(name, self.outputs)
+        if self.has_states and name == "charge":
+            raise ValueError(
+                "target 'charge' has the name of the total charge, an input with "
+                "`system_conditioning`: call it 'charge/mbis', or alike"
+            )
         self.outputs[name] = ModelOutput(
             unit=target.unit, sample_kind="atom", description=target.description or name
         )

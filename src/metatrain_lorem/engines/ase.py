@@ -28,7 +28,7 @@ class WrappingCalculator(MetatomicCalculator):
     changes the physics.
 
     ``charges`` are there if the model was trained on a target ``charge``, or on a variant
-    such as ``charge/mbis``.
+    such as ``charge/mbis``. Of several, ``variants={"charge": "mbis"}`` takes one.
 
     Besides, ``free_energy`` is the energy (some of ASE's thermostats and filters ask for
     it), and what the model cannot treat is named before anything runs: unknown elements,
@@ -75,12 +75,14 @@ class WrappingCalculator(MetatomicCalculator):
         """:raises PropertyNotImplementedError: if the model was not trained on charges"""
         outputs = self.model().capabilities().outputs
         variant = (self.parameters["variants"] or {}).get("charge")
-        if not any(name.split("/")[0] == "charge" for name in outputs):
+        names = [name for name in outputs if name.split("/")[0] == "charge"]
+        if not names:
             raise PropertyNotImplementedError(
                 "the model was not trained on charges: what its atoms exchange, "
                 "`mtt::aux::charges`, is of another unit and sign in each model"
             )
-        name = pick_output("charge", outputs, variant)
+        is_only = len(names) == 1 and variant is None
+        name = names[0] if is_only else pick_output("charge", outputs, variant)
         requests = {name: ModelOutput(unit="e", sample_kind="atom")}
         charges = super().run_model(wrapped(atoms), requests)[name].block().values
         return charges.detach().cpu().double().numpy().flatten()
