@@ -33,6 +33,7 @@ def test_same_as_exchanged():
     assert list(model.readouts) == ["energy"]
 
 
+@pytest.mark.slow
 def test_training():
     """Labels of oxygen and hydrogen are found, by the charges and without a baseline."""
     dataset = make_dataset([water(i) for i in range(4)], TARGETS)

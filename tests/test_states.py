@@ -175,6 +175,7 @@ def dataset_with_states(energies: list[float], charges: list[int] | None) -> Dat
     return Dataset.from_dict(columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_on", [True, False])
 def test_training_tells_states_apart(is_on):
     """The same geometry has two energies, which only a model with states can learn."""
@@ -182,7 +183,7 @@ def test_training_tells_states_apart(is_on):
     model = small_model(
         TARGETS, types_of(data), system_conditioning=is_on, long_range={"max_degree": 0}
     )
-    train(model, tiny_trainer(num_epochs=40, learning_rate=0.01), [data], [data])
+    train(model, tiny_trainer(num_epochs=25, learning_rate=0.02), [data], [data])
     model = model.double().eval()
     _, energies = charges_and_energies(model, [water(0)] * 2, [(1, 2), (0, 1)])
     gap = float(energies[0] - energies[1])
