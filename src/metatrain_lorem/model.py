@@ -164,6 +164,11 @@ class LOREM(ModelInterface[ModelHypers]):
             "spin_multiplicity": ModelOutput(unit="", sample_kind="system"),
         }
 
+    @torch.jit.unused
+    def largest_states(self) -> Optional[tuple[int, int]]:
+        """Total charge and spin multiplicity; none without `system_conditioning`."""
+        return (self.max_charge, self.max_spin_multiplicity) if self.has_states else None
+
     # metatomic compares these annotations literally: typing's List and Dict it must be.
     def forward(
         self,

@@ -9,7 +9,7 @@ from metatomic.torch import NeighborListOptions, System
 from metatrain.utils.data import TargetInfo
 
 from ..graph import Graph
-from ..systems import graph_of_systems
+from ..systems import graph_of_systems, states_of_systems
 
 
 class Block:
@@ -78,7 +78,7 @@ class Batch(NamedTuple):
             return values.to(device=device, dtype=kind, non_blocking=True)
 
         return Batch(
-            Graph(*(move(values) for values in self.graph)),
+            Graph(*(None if x is None else move(x) for x in self.graph)),
             move(self.num_atoms),
             {name: mapped(move, blocks) for name, blocks in self.targets.items()},
             {name: mapped(move, blocks) for name, blocks in self.masks.items()},
@@ -98,7 +98,8 @@ def join(samples: list[Batch]) -> Batch:
     num_atoms = torch.cat([sample.num_atoms for sample in samples])
     num_pairs = torch.tensor([len(graph.centers) for graph in graphs])
     starts = (num_atoms.cumsum(0) - num_atoms).repeat_interleave(num_pairs)
-    graph = Graph(*(torch.cat(parts) for parts in zip(*graphs, strict=True)))
+    fields = zip(*graphs, strict=True)
+    graph = Graph(*(None if x[0] is None else torch.cat(x) for x in fields))
     graph = graph._replace(
         systems=torch.arange(len(samples)).repeat_interleave(num_atoms),
         centers=graph.centers + starts,
@@ -124,8 +125,11 @@ def split(batch: Batch) -> list[Batch]:
         centers=graph.centers - starts[of_pairs],
         neighbors=graph.neighbors - starts[of_pairs],
     )
-    sizes = Graph(atoms, atoms, ones, ones, atoms, pairs, pairs, pairs)
-    fields = [x.split(size) for x, size in zip(local, sizes, strict=True)]
+    sizes = Graph(atoms, atoms, ones, ones, atoms, pairs, pairs, pairs, ones)
+    fields = [
+        [None] * len(ones) if x is None else x.split(size)
+        for x, size in zip(local, sizes, strict=True)
+    ]
     graphs = [Graph(*parts) for parts in zip(*fields, strict=True)]
 
     def one(maps: dict[str, Blocks], i: int) -> dict[str, Blocks]:
@@ -153,6 +157,8 @@ class Conversion:
     :param targets: descriptions of the targets
     :param per_structure: targets that are not divided by the number of atoms
     :param neighbors: neighbor list of the systems
+    :param largest_states: largest total charge and spin multiplicity, for models that know
+        them
     """
 
     def __init__(
@@ -160,6 +166,7 @@ class Conversion:
         targets: Mapping[str, TargetInfo],
         per_structure: list[str],
         neighbors: NeighborListOptions,
+        largest_states: tuple[int, int] | None = None,
     ) -> None:
         self.keys = {name: info.layout.keys for name, info in targets.items()}
         self.averages = {
@@ -167,6 +174,7 @@ class Conversion:
             for name, info in targets.items()
         }
         self.neighbors = neighbors
+        self.largest_states = largest_states
 
     def __call__(
         self,
@@ -176,6 +184,8 @@ class Conversion:
     ) -> Batch:
         """Targets that the model does not know, and extra data but masks, are left out."""
         graph = graph_of_systems(systems, self.neighbors)
+        if self.largest_states is not None:
+            graph = graph._replace(states=states_of_systems(systems, *self.largest_states))
         num_atoms = torch.tensor([len(system) for system in systems])
         labels = {}
         for name in targets:

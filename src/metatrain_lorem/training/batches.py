@@ -81,7 +81,9 @@ class PreparedDataset(torch.utils.data.Dataset):
         prepared = self._prepare(range(start, end))
         self.samples[start:end] = prepared
         graphs = [sample.graph for sample in prepared]
-        self.num_bytes += sum(values.nbytes for graph in graphs for values in graph)
+        self.num_bytes += sum(
+            values.nbytes for graph in graphs for values in graph if values is not None
+        )
         if self.num_bytes > KEPT:
             logging.warning(
                 f"{KEPT / 2**30:.0f} GiB hold the neighbor lists of {self.num_kept()} of "

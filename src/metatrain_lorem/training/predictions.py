@@ -35,6 +35,9 @@ class Predictor(torch.nn.Module):
         nodes = self.model.network(graph)
         predictions: dict[str, Blocks] = {}
         for name in names:
+            if name in self.model.charge_targets:
+                predictions[name] = Blocks([Block(nodes.charges[:, :1])])
+                continue
             readout = self.model.readouts[name]
             atoms = readout(readout.features(nodes.scalars), nodes.spherical)
             blocks = Blocks()
