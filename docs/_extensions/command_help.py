@@ -1,15 +1,16 @@
-"""What ``mtt-lorem`` says about itself: ``{command-help}`` and ``{command-help} info``."""
+"""What ``mtt-lorem`` says about itself: ``{command-help}`` and ``{command-help} info``.
+
+``{other-commands}`` shows the sub-commands that the page has not described before.
+"""
 
 import contextlib
 import io
 import os
 import re
-import sys
 from unittest import mock
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from metatrain_lorem.cli import main
@@ -37,28 +38,22 @@ class CommandHelp(SphinxDirective):
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        for name, module in sys.modules.items():
-            if name.startswith("metatrain_lorem.c") and module.__file__:
-                self.env.note_dependency(module.__file__)
-        used = self.env.metadata[self.env.docname].setdefault("commands", [])
-        used += self.arguments
+        listed: list[str] = self.env.temp_data.setdefault("listed_commands", [])
+        listed += self.arguments
         text = help_of(*self.arguments)
         return [nodes.literal_block(text, text, language="text")]
 
 
-def check_all_listed(app: Sphinx, _: object) -> None:
-    """Each sub-command is described.
+class OtherCommands(SphinxDirective):
+    """The help of sub-commands that the page has not shown before."""
 
-    :raises ExtensionError: naming those that are not
-    """
-    listed = [c for data in app.env.metadata.values() for c in data.get("commands", [])]
-    known = COMMAND.findall(help_of())
-    if sorted(listed) != sorted(known):
-        wrong = sorted(set(known) ^ set(listed))
-        raise ExtensionError(f"commands that are not described, or not there: {wrong}")
+    def run(self) -> list[nodes.Node]:
+        listed: list[str] = self.env.temp_data.get("listed_commands", [])
+        texts = [help_of(name) for name in COMMAND.findall(help_of()) if name not in listed]
+        return [nodes.literal_block(text, text, language="text") for text in texts]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("command-help", CommandHelp)
-    app.connect("env-check-consistency", check_all_listed)
+    app.add_directive("other-commands", OtherCommands)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

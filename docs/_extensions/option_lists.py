@@ -1,7 +1,7 @@
-"""Options of ``documentation.py``, read from its text: ``.. options:: model cutoff ...``.
+"""Options of ``documentation.py``, read from its text.
 
-Each page that lists options has to list all of them, once: a new option without a place
-stops the build.
+``.. options:: model cutoff max_degree`` lists some of them, ``.. other-options::`` those
+that the page has not listed before.
 """
 
 import ast
@@ -77,27 +77,26 @@ def _yaml(value: ast.expr, source: str) -> str:
 
 
 class Options(SphinxDirective):
-    """A part of the options with types, defaults and descriptions.
-
-    ``.. options:: model.long_range enable max_degree`` with a prefix and keys.
-    """
+    """Some options, with types, defaults and descriptions: a section and its keys."""
 
     required_arguments = 1
     optional_arguments = 100
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(FILE))
-        prefix, *keys = self.arguments
         options = read_options()
+        listed: list[str] = self.env.temp_data.setdefault("listed_options", [])
         found: list[nodes.Node] = []
-        for key in keys:
-            path = f"{prefix}.{key}"
+        for path in self.paths(list(options), listed):
             if path not in options:
                 raise self.error(f"there is no option '{path}'")
-            used = self.env.metadata[self.env.docname].setdefault("options", [])
-            used.append(path)
             found += self.parse_text_to_nodes("\n".join(self._lines(options[path])))
+            listed.append(path)
         return found
+
+    def paths(self, known: list[str], listed: list[str]) -> list[str]:
+        section, *keys = self.arguments
+        return [f"{section}.{key}" for key in keys]
 
     def _lines(self, option: Option) -> list[str]:
         text = option.text
@@ -118,24 +117,21 @@ class Options(SphinxDirective):
         ]
 
 
+class OtherOptions(Options):
+    """All that have no place of their own yet."""
+
+    required_arguments = 0
+
+    def paths(self, known: list[str], listed: list[str]) -> list[str]:
+        return [path for path in known if path not in listed]
+
+
 def _dedent(text: str) -> list[str]:
     """Lines of a docstring after its first."""
     return [line.removeprefix("    ") for line in text.split("\n")]
 
 
-def check_all_listed(app: Sphinx, _: object) -> None:
-    """Each option has its place.
-
-    :raises ExtensionError: naming those without one, or with two
-    """
-    listed = [p for data in app.env.metadata.values() for p in data.get("options", [])]
-    known = list(read_options())
-    if sorted(listed) != sorted(known):
-        wrong = sorted(set(known) ^ set(listed)) or "some are listed twice"
-        raise ExtensionError(f"lists of options are not those of {FILE.name}: {wrong}")
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("options", Options)
-    app.connect("env-check-consistency", check_all_listed)
+    app.add_directive("other-options", OtherOptions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
