@@ -33,6 +33,7 @@ def complete(options: dict[str, Any]) -> dict[str, Any]:
     if keys <= {"model", "training"}:
         options = {"architecture": {"name": ARCHITECTURE, **options}}
     elif not keys <= SECTIONS | OTHERS:
+        options = options["targets"] if keys == {"targets"} else options
         data = copy.deepcopy(DATA)
         data["targets"].update(options)
         options = {"training_set": data}

@@ -20,11 +20,10 @@ from omegaconf import OmegaConf
 import metatrain_lorem.cli
 
 
-# What a user has, or will have after the command before
-OWN = re.compile(
-    r"(options|eval|atoms|input|template|structure|model|exported|uncertainty|short|page"
-    r"|folder|FOLDER|PYTHON|N|cpu|cuda|run|wheels|predicted)[\w.-]*|outputs/.*|run/checkpoints/.*|auto"
-)
+# What the repository has: all other names are files of the user
+SHIPPED = re.compile(r".*/.*|.*\.(py|sh)|in\.\w+")
+WRITTEN = re.compile(r"outputs/.*|run/checkpoints/.*|page/.*")
+OUTPUTS = {"-o", "--output", "--folder", "--plot", "-d", "-w"}
 SEPARATORS = {"&&", "||", ";", "|", "&"}
 
 
@@ -72,7 +71,8 @@ def _exists(name: str, folder: Path) -> Path | None:
     path = folder / name
     if path.exists():
         return path
-    assert OWN.fullmatch(name), f"no file '{name}' in {folder}"
+    is_own = WRITTEN.fullmatch(name) or not SHIPPED.fullmatch(name)
+    assert is_own, f"no file '{name}' in {folder}"
     return None
 
 
@@ -100,12 +100,15 @@ def _lorem_help(*arguments: str) -> str:
 
 
 def _check_flags(words: list[str], text: str) -> list[str]:
-    """Flags are in the help, and what remains are values and files."""
-    for word in words:
+    """Flags are in the help, and what remains are values and files to read."""
+    rest: list[str] = []
+    for before, word in zip(["", *words], words):
         if word.startswith("-"):
             flag = re.escape(word.partition("=")[0])
             assert re.search(rf"(?<![\w-]){flag}(?![\w-])", text), f"no option '{word}'"
-    return [word for word in words if not word.startswith("-")]
+        elif before not in OUTPUTS:
+            rest.append(word)
+    return rest
 
 
 def _check_subcommand(words: list[str], help_of: Callable[..., str], folder: Path) -> None:
@@ -114,7 +117,7 @@ def _check_subcommand(words: list[str], help_of: Callable[..., str], folder: Pat
         return
     assert re.search(rf"(^ +|[{{,]){words[0]}\b", help_of(), re.MULTILINE), words[0]
     for word in _check_flags(words[1:], help_of(words[0])):
-        if "=" not in word and not word.replace(".", "").isdigit():
+        if "=" not in word:
             _exists(word, folder)
 
 
@@ -149,8 +152,7 @@ def _python(words: list[str], folder: Path) -> None:
         assert script is not None, f"no script '{words[0]}'"
         texts = [path.read_text() for path in script.parent.glob("*.py")]
         for word in _check_flags(words[1:], "\n".join(texts)):
-            if not word.isdigit():
-                _exists(word, folder)
+            _exists(word, folder)
 
 
 def _pip(words: list[str], folder: Path) -> None:

@@ -57,5 +57,6 @@ def inline_commands() -> list[Snippet]:
         for match in INLINE.finditer(text):
             if PATTERN.search(match.group(1)) is None:
                 line = text.count("\n", 0, match.start()) + 1
-                found.append(Snippet(path.relative_to(ROOT), line, match.group(1)))
+                command = " ".join(match.group(1).split())
+                found.append(Snippet(path.relative_to(ROOT), line, command))
     return found
