@@ -2,7 +2,8 @@
 
 Pages and the files that they include link to one another as in a file browser. Here, a
 link becomes one to the page that shows the file, or to the page that shows the README of a
-folder; other files are offered for download. A link to nothing is an error.
+folder; other files are offered for download, and other folders are only named. A link to
+nothing is an error.
 """
 
 import os
@@ -14,7 +15,7 @@ from sphinx.errors import ExtensionError
 
 
 INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)
-LINK = re.compile(r"\]\(([^()\s]+)\)")
+LINK = re.compile(r"(?P<text>\[[^\[\]]*)?\]\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"^ *(```|~~~)")
 # What the site shows in another form
 OTHERS = {
@@ -37,7 +38,8 @@ def rewritten(text: str, folder: Path, docs: Path, shown: dict[Path, str]) -> st
     """Links that leave the documentation, as seen from ``folder``."""
 
     def replace(match: re.Match[str]) -> str:
-        name, _, anchor = match.group(1).partition("#")
+        text = match["text"] or ""  # none if it began on the line before
+        name, _, anchor = match["target"].partition("#")
         if not name or name.startswith("/") or ":" in name:
             return match.group(0)
         path = (folder / name).resolve()
@@ -48,10 +50,11 @@ def rewritten(text: str, folder: Path, docs: Path, shown: dict[Path, str]) -> st
         if path in shown:
             page = shown[path]
             is_included = page not in OTHERS.values()
-            return f"]({page}#{anchor})" if anchor and is_included else f"]({page})"
-        if not path.is_file():
-            raise ExtensionError(f"no page shows the folder '{name}', linked in {folder}")
-        return f"](/{os.path.relpath(path, docs)}{'#' + anchor if anchor else ''})"
+            return f"{text}]({page}{'#' + anchor if anchor and is_included else ''})"
+        if text and not path.is_file():
+            return text.removeprefix("[")
+        target = os.path.relpath(path, docs)
+        return f"{text}](/{target}{'#' + anchor if anchor else ''})"
 
     lines, is_code = [], False
     for line in text.split("\n"):
