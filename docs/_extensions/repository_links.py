@@ -2,8 +2,8 @@
 
 Pages and the files that they include link to one another as in a file browser. Here, a
 link becomes one to the page that shows the file, or to the page that shows the README of a
-folder; other files are offered for download, and other folders are only named. A link to
-nothing is an error.
+folder; other files are offered for download, other pages and folders are only named. A
+link to nothing is an error.
 """
 
 import os
@@ -45,13 +45,15 @@ def rewritten(text: str, folder: Path, docs: Path, shown: dict[Path, str]) -> st
         path = (folder / name).resolve()
         if not path.exists():
             raise ExtensionError(f"link to '{name}' in {folder}, which does not exist")
+        if path.is_relative_to(docs) and path.suffix == ".md":
+            return match.group(0)
         if path.is_dir():
             path, anchor = path / "README.md", ""
         if path in shown:
             page = shown[path]
             is_included = page not in OTHERS.values()
             return f"{text}]({page}{'#' + anchor if anchor and is_included else ''})"
-        if text and not path.is_file():
+        if text and (path.suffix == ".md" or not path.is_file()):
             return text.removeprefix("[")
         target = os.path.relpath(path, docs)
         return f"{text}](/{target}{'#' + anchor if anchor else ''})"

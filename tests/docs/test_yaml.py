@@ -32,11 +32,10 @@ def complete(options: dict[str, Any]) -> dict[str, Any]:
     keys = set(options)
     if keys <= {"model", "training"}:
         options = {"architecture": {"name": ARCHITECTURE, **options}}
+    elif keys <= {"targets", "extra_data"}:
+        options = {"training_set": {**DATA, **options}}
     elif not keys <= SECTIONS | OTHERS:
-        options = options["targets"] if keys == {"targets"} else options
-        data = copy.deepcopy(DATA)
-        data["targets"].update(options)
-        options = {"training_set": data}
+        options = {"training_set": {**DATA, "targets": {**DATA["targets"], **options}}}
     rest = {
         "architecture": {"name": ARCHITECTURE},
         "training_set": DATA,
