@@ -92,7 +92,7 @@ ENERGIES = {
     "model-v3_trainer-v1": -210.88353575942324,
     "model-v3_trainer-v2": -205.2902430031393,
     "model-v4_trainer-v2": -205.1392123098351,
-    "model-v5_trainer-v2": -204.45770545148451,
+    "model-v5_trainer-v3": -206.27353975955882,
 }
 
 

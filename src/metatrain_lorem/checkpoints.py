@@ -44,6 +44,11 @@ def trainer_update_v1_v2(checkpoint: dict[str, Any]) -> None:
     checkpoint.update(batch=0, record=None)
 
 
+def trainer_update_v2_v3(checkpoint: dict[str, Any]) -> None:
+    """The warm-up may be given in epochs."""
+    checkpoint["train_hypers"]["warmup_epochs"] = None
+
+
 # From version 1 to 2, from 2 to 3, ...
 UPDATES: dict[str, list[Callable[[dict[str, Any]], None]]] = {
     "model_ckpt_version": [
@@ -52,7 +57,7 @@ UPDATES: dict[str, list[Callable[[dict[str, Any]], None]]] = {
         model_update_v3_v4,
         model_update_v4_v5,
     ],
-    "trainer_ckpt_version": [trainer_update_v1_v2],
+    "trainer_ckpt_version": [trainer_update_v1_v2, trainer_update_v2_v3],
 }
 
 

@@ -65,7 +65,7 @@ class Trainer(TrainerInterface[TrainerHypers]):
     :param hypers: see :class:`~metatrain_lorem.documentation.TrainerHypers`
     """
 
-    __checkpoint_version__ = 2
+    __checkpoint_version__ = 3
 
     def __init__(self, hypers: TrainerHypers) -> None:
         super().__init__(hypers)

@@ -286,7 +286,7 @@ def test_infeasible_cells_are_named():
         cell=1000 * torch.eye(3).double(), pbc=torch.tensor([True] * 3)
     )
     dataset = data(0, 1, structures=[vacuum])
-    model = tiny_model(dataset, long_range={"max_degree": 0})
+    model = tiny_model(dataset, long_range={"max_degree": 0, "smearing": 1.0})
     hypers = tiny_trainer().hypers
     words = "^frame 2 .from 0. of the training set: this structure .3 atoms, .* GiB"
     with pytest.raises(ValueError, match=words):

@@ -122,10 +122,16 @@ def moved_to_origin(
     index = torch.arange(cells.shape[0], device=systems.device)
     first = torch.searchsorted(systems, index).clamp(max=positions.shape[0] - 1)
     origins = take_rows(positions.detach(), first)
-    positions = positions - take_rows(origins, systems)
-    coordinates = torch.bmm(positions.detach().unsqueeze(1), take_rows(inverse, systems))
-    whole = torch.round(coordinates) * take_rows(pbc, systems).unsqueeze(1)
-    return positions - torch.bmm(whole, take_rows(cells, systems)).squeeze(1)
+    periodic = pbc.unsqueeze(1)
+    # As far as possible by lattice vectors, which are strained like the positions: the
+    # derivatives by strain, too, are then those of small numbers.
+    of_origins = torch.floor(torch.bmm(origins.unsqueeze(1), inverse)) * periodic
+    vectors = (positions.detach() - take_rows(origins, systems)).unsqueeze(1)
+    nearest = torch.round(torch.bmm(vectors, take_rows(inverse, systems)))
+    whole = nearest * take_rows(periodic, systems) + take_rows(of_origins, systems)
+    shifts = torch.bmm(whole, take_rows(cells, systems)).squeeze(1)
+    rest = origins - torch.bmm(of_origins, cells.detach()).squeeze(1)
+    return positions - shifts - take_rows(rest, systems)
 
 
 def some_lattices(lattices: Lattices, systems: list[int]) -> Lattices:

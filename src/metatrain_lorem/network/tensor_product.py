@@ -161,7 +161,7 @@ class TensorProduct(torch.nn.Module):
             return [features]
         degrees = list(torch.split(features, self.degree_sizes[factor], -1))
         # Parts of size zero, for there may be no odd degree
-        none = [features.new_empty(0)]
+        none = [features.detach().narrow(-1, 0, 0)]
         return [torch.cat(none + degrees[0::2], -1), torch.cat(none + degrees[1::2], -1)]
 
     def _contract(
