@@ -42,7 +42,7 @@ from .targets import (
     check_name,
     is_charge,
 )
-from .training.added_types import with_atomic_types
+from .training.added_types import add_atomic_types
 from .training.diagnosis import check_weights
 
 
@@ -290,7 +290,7 @@ class LOREM(ModelInterface[ModelHypers]):
             if name not in self.dataset_info.targets:
                 self._add_target(name, target)
         if set(merged.atomic_types) != set(self.atomic_types):
-            self._add_atomic_types(merged.atomic_types)
+            add_atomic_types(self, merged.atomic_types)
         self.dataset_info: DatasetInfo = merged
         self.additive_models[0] = self.additive_models[0].restart(
             baseline_of(dataset_info, self.atomic_types, self.has_long_range).dataset_info
@@ -300,44 +300,6 @@ class LOREM(ModelInterface[ModelHypers]):
         # scales to data that hold others, too.
         self.scaler.target_infos = dict(self.scaler.dataset_info.targets)
         return self
-
-    def _add_atomic_types(self, atomic_types: list[int]) -> None:
-        """Baseline and scales for more species; the network has rows for all of them.
-
-        :param atomic_types: old and new ones
-        :raises ValueError: for targets with scales per species, or a species beyond the
-            embedding
-        """
-        added = sorted(set(atomic_types) - set(self.atomic_types))
-        if max(added) >= self.network.species.num_embeddings:
-            raise ValueError(
-                f"atomic type {max(added)} is beyond the species embedding, which has "
-                f"{self.network.species.num_embeddings} rows"
-            )
-        for name, target in self.dataset_info.targets.items():
-            if target.sample_kind == "atom":
-                raise ValueError(
-                    f"cannot add the atomic types {added}: target '{name}' is given per "
-                    "atom, and its scales are tied to the atomic types"
-                )
-        logging.warning(
-            f"New atomic types {added}: their baseline will be fitted to the new data, "
-            "that of all others is kept"
-        )
-        self.new_atomic_types = added
-        self.atomic_types = sorted(atomic_types)
-        info = DatasetInfo(
-            length_unit=self.dataset_info.length_unit,
-            atomic_types=self.atomic_types,
-            targets=self.dataset_info.targets,
-        )
-        self.additive_models[0] = with_atomic_types(
-            self.additive_models[0], self.atomic_types
-        )
-        scaler = Scaler(hypers=self.scaler.hypers, dataset_info=info)
-        scaler.load_state_dict({**scaler.state_dict(), **_scales(self.scaler.state_dict())})
-        scaler.sync_tensor_maps()
-        self.scaler = scaler
 
     def get_checkpoint(self) -> dict[str, Any]:
         model_state_dict = self.state_dict()
@@ -422,7 +384,3 @@ class LOREM(ModelInterface[ModelHypers]):
 def _constructor_arguments(checkpoint: dict[str, Any]) -> dict[str, Any]:
     data = checkpoint["model_data"]
     return {"hypers": data["model_hypers"], "dataset_info": data["dataset_info"]}
-
-
-def _scales(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {key: value for key, value in state.items() if "scaler_buffer" in key}

@@ -17,8 +17,9 @@ from .splitting import Split
 
 
 # Times of a pair, and of all that does not grow with their number, over the time of an
-# atom and a k-vector for a column of charges: twice what `benchmarks/sparse.py` measures,
-# so that dense systems are far from the transition
+# atom and a k-vector for a column of charges. Above what `benchmarks/sparse.py` measures,
+# the first one twice, the second until a molecule in 15 Angstrom is no slower: dense
+# systems shall be far from the transition.
 PAIR, FIXED = 330.0, 5e6
 # Atoms whose waves take as much time as what a k-vector takes without atoms
 OFFSET = 100.0

@@ -8,8 +8,52 @@ import metatensor.torch as mts
 import torch
 from metatensor.torch import Labels, TensorMap
 from metatrain.composition import CompositionModel, train_or_load_composition_model
+from metatrain.scaler import Scaler
 from metatrain.utils.abc import ModelInterface
 from metatrain.utils.data import DatasetInfo
+
+
+def add_atomic_types(model: ModelInterface, atomic_types: list[int]) -> None:
+    """Baseline and scales for more species; the network has rows for all of them.
+
+    :param atomic_types: old and new ones
+    :raises ValueError: for targets with scales per species, or a species beyond the
+        embedding
+    """
+    added = sorted(set(atomic_types) - set(model.atomic_types))
+    if max(added) >= model.network.species.num_embeddings:
+        raise ValueError(
+            f"atomic type {max(added)} is beyond the species embedding, which has "
+            f"{model.network.species.num_embeddings} rows"
+        )
+    for name, target in model.dataset_info.targets.items():
+        if target.sample_kind == "atom":
+            raise ValueError(
+                f"cannot add the atomic types {added}: target '{name}' is given per "
+                "atom, and its scales are tied to the atomic types"
+            )
+    logging.warning(
+        f"New atomic types {added}: their baseline will be fitted to the new data, "
+        "that of all others is kept"
+    )
+    model.new_atomic_types = added
+    model.atomic_types = sorted(atomic_types)
+    info = DatasetInfo(
+        length_unit=model.dataset_info.length_unit,
+        atomic_types=model.atomic_types,
+        targets=model.dataset_info.targets,
+    )
+    model.additive_models[0] = with_atomic_types(
+        model.additive_models[0], model.atomic_types
+    )
+    scaler = Scaler(hypers=model.scaler.hypers, dataset_info=info)
+    scaler.load_state_dict({**scaler.state_dict(), **_scales(model.scaler.state_dict())})
+    scaler.sync_tensor_maps()
+    model.scaler = scaler
+
+
+def _scales(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in state.items() if "scaler_buffer" in key}
 
 
 def with_atomic_types(
