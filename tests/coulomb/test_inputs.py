@@ -120,3 +120,6 @@ def test_atom_far_away():
     inputs["positions"][3, 2] += 1e7
     with pytest.raises(ValueError, match=r"atom 3 .from 0. is 1e\+07 away from the others"):
         coulomb_potentials(**inputs, cutoff=5.0)
+    inputs["positions"][3] = torch.tensor([6000.0, 6000.0, 0.0])
+    with pytest.raises(ValueError, match="too wide and too thin"):
+        coulomb_potentials(**inputs, cutoff=5.0)

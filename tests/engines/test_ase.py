@@ -156,6 +156,9 @@ def spoiled(kind: str) -> ase.Atoms:
     if kind == "far":
         atoms = to_ase(molecule())
         atoms.positions[1, 0] = 1e30
+    if kind == "far along two axes":
+        atoms = to_ase(molecule())
+        atoms.positions[1, :2] = 6000.0
     if kind == "nan cell":
         atoms.cell[1, 1] = np.nan
     if kind == "collapsed":
@@ -172,6 +175,7 @@ def spoiled(kind: str) -> ase.Atoms:
 REFUSED = {
     "nan": "y of atom 2 .from 0. is nan",
     "far": "atom 1 .from 0. is 1e.30 away",
+    "far along two axes": "too wide and too thin",
     "nan cell": "y of lattice vector 1 .from 0. is nan",
     "collapsed": "smallest distance between lattice planes is 0.1",
     "no cell": "smallest distance between lattice planes is 0 Angstrom",

@@ -293,6 +293,16 @@ def test_infeasible_cells_are_named():
         inspect_data(model, [dataset], [dataset], hypers, "")
 
 
+def test_no_neighbor_list():
+    """An atom that left along two axes, at which the neighbor list would crash."""
+    pair = oxygen_pair(1.2)
+    pair.positions[1, :2] = 6000.0
+    dataset = data(0, 1, structures=[pair])
+    words = "^frame 2 .from 0. of the training set: .* too wide and too thin"
+    with pytest.raises(ValueError, match=words):
+        inspect_data(tiny_model(dataset), [dataset], [dataset], tiny_trainer().hypers, "")
+
+
 def test_too_many_neighbors():
     """A cutoff of 100 in a cell of 5.6, whose features float32 cannot hold."""
     dataset = make_dataset([crystal()], TARGETS)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..ops.extent import check_extent
+from ..ops.extent import check_extent, check_search
 
 
 # In cutoffs, along open directions: vesin divides by zero (SIGFPE) at twice as much
@@ -25,6 +25,7 @@ def neighbor_list(
 
     points, box = (x.detach().cpu().double() for x in (positions, cell))
     check_extent(points, box, pbc.cpu(), MAX_EXTENT * cutoff)
+    check_search(points, box, pbc.cpu(), cutoff)
     calculator = vesin.NeighborList(cutoff=cutoff, full_list=True)
     centers, neighbors, shifts = calculator.compute(
         points=points.numpy(),

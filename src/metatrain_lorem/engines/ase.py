@@ -11,6 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from metatomic.torch import ModelOutput, pick_output
 from metatomic_ase import MetatomicCalculator
 
+from ..ops.extent import check_search
 from ..structure_checks import SAME_PLACE, check_structure, closest_pair
 
 
@@ -41,6 +42,8 @@ class WrappingCalculator(MetatomicCalculator):
     def __init__(self, model: Any, **options: Any) -> None:
         super().__init__(model, **options)
         self.atomic_types = set(self.model().capabilities().atomic_types)
+        lists = self.model().requested_neighbor_lists()
+        self.cutoff = max([options.engine_cutoff("angstrom") for options in lists])
         self.last: ase.Atoms | None = None  # the atoms before, their distances checked
 
     def calculate(
@@ -117,6 +120,8 @@ class WrappingCalculator(MetatomicCalculator):
             )
         arrays = atoms.positions, atoms.cell.array, atoms.pbc
         check_structure(*arrays)
+        positions, cell, pbc = (torch.from_numpy(x) for x in arrays)
+        check_search(positions, cell, pbc, self.cutoff)
         is_step, self.last = self._is_step(atoms), atoms.copy()
         if is_step:
             return  # forces push atoms apart

@@ -10,6 +10,7 @@ from metatomic.torch import System
 from metatrain.utils.abc import ModelInterface
 
 from ..coulomb.estimate import check_one
+from ..ops.extent import check_search
 from .batches import AnyDataset
 from .data_checks import Inspection, check_types, tell_not_validated
 from .frames import name_frames, read_options
@@ -73,11 +74,12 @@ def tell_missing_inputs(model: ModelInterface, datasets: list[AnyDataset]) -> No
 
 
 def _structure_check(model: ModelInterface) -> Callable[[System], None]:
-    """Refuses cells with too many neighbors, or whose Coulomb sums take too much memory."""
+    """Refuses structures without a neighbor list, or that take too much memory."""
     long_range = model.network.long_range
     cutoff = model.network.cutoff
 
     def check(system: System) -> None:
+        check_search(system.positions, system.cell, system.pbc, cutoff)
         if bool(system.pbc.all()):
             check_neighbors(len(system), float(torch.linalg.det(system.cell)), cutoff)
         if long_range is not None and bool(system.pbc.any()):
