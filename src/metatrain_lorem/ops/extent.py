@@ -24,8 +24,7 @@ def check_extent(
     """
     if positions.shape[0] == 0 or bool(pbc.all()):
         return
-    periodic = cell[pbc]
-    rest = positions - positions @ torch.linalg.pinv(periodic) @ periodic
+    rest = _along_open(positions, cell[pbc])
     distances = (rest - rest.median(0).values).abs().amax(1)
     farthest = int(distances.argmax())
     if float(distances[farthest]) > limit:
@@ -63,10 +62,14 @@ def check_search(
 def _widths(positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
     """Between lattice planes, and from the first to the last atom of open directions."""
     periodic = cell[pbc]
-    inverse = torch.linalg.pinv(periodic)
-    heights = torch.linalg.vector_norm(inverse, dim=0).reciprocal()
-    rest = positions - positions @ inverse @ periodic
+    heights = torch.linalg.vector_norm(torch.linalg.pinv(periodic), dim=0).reciprocal()
+    rest = _along_open(positions, periodic)
     extents = rest.amax(0) - rest.amin(0)
     if len(periodic) == 2:
         extents = torch.linalg.vector_norm(extents, dim=0, keepdim=True)
     return torch.cat([heights, extents.sort(descending=True).values])[:3]
+
+
+def _along_open(positions: torch.Tensor, periodic: torch.Tensor) -> torch.Tensor:
+    """What no lattice vector reaches: the part of the positions normal to all of them."""
+    return positions - positions @ torch.linalg.pinv(periodic) @ periodic

@@ -67,13 +67,13 @@ class Errors:
         )
         errors = mapped(torch.sub, predictions, targets)
         errors = self.scales.multiply(name, errors, batch.graph.species)
+        labels = targets
         if self.determination is not None:
             labels = self.scales.multiply(name, targets, batch.graph.species)
-            for i, block in enumerate(errors):
-                mask = None if valid is None else valid[i]
-                self.determination.add(name, block, labels[i], mask)
         for i, block in enumerate(errors):
             mask = None if valid is None else valid[i]
+            if self.determination is not None:
+                self.determination.add(name, block, labels[i], mask)
             self._add_values(self.titles[name][i], block, mask)
             for key, part in block.parts.items():
                 of_part = None if mask is None else mask.gradient(key)
