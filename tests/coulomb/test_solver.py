@@ -6,6 +6,7 @@ from helpers.coulomb_cases import (
     CELLS,
     CUTOFF,
     Charged,
+    assert_same_derivatives,
     crystal,
     graph_of,
     random_system,
@@ -58,21 +59,7 @@ def test_torchscript_and_chunks(dtype, memory, num_systems):
     graph = graph_of(systems, dtype)
     charges = torch.cat([system.charges for system in systems])
     solvers = [CoulombSolver(CUTOFF, CUTOFF / 4, memory=m) for m in (2**29, memory)]
-    results = []
-    for solver in solvers:
-        for module in (solver, torch.jit.script(solver)):
-            positions = graph.positions.clone().requires_grad_(True)
-            inputs = graph._replace(positions=positions)
-            potentials = solve_graph(module, inputs, charges)
-            energy = (charges * potentials).sum()
-            (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
-            (second,) = torch.autograd.grad((gradient * gradient).sum(), positions)
-            results.append((potentials, gradient, second))
-    exact = 1e-12 if dtype == torch.float64 else 1e-4
-    for result in results[1:]:
-        for values, expected in zip(result, results[0]):
-            largest = float(expected.detach().abs().max())
-            torch.testing.assert_close(values, expected, rtol=0.0, atol=exact * largest)
+    assert_same_derivatives(solvers, graph, charges)
 
 
 @pytest.mark.parametrize("pbc", PERIODICITIES)

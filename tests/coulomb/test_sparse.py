@@ -7,6 +7,7 @@ import torch
 from helpers.coulomb_cases import (
     CUTOFF,
     Charged,
+    assert_same_derivatives,
     graph_of,
     random_system,
     solve_graph,
@@ -92,21 +93,8 @@ def test_torchscript_and_chunks(dtype):
     systems = batch()
     graph = graph_of(systems, dtype)
     charges = torch.cat([system.charges for system in systems]).to(dtype)
-    outcomes = []
-    for memory in (2**29, 100_000):
-        solver = CoulombSolver(CUTOFF, memory=memory)
-        for module in (solver, torch.jit.script(solver)):
-            positions = graph.positions.clone().requires_grad_(True)
-            potentials = solve_graph(module, graph._replace(positions=positions), charges)
-            energy = (charges * potentials).sum()
-            (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
-            (second,) = torch.autograd.grad((gradient * gradient).sum(), positions)
-            outcomes.append((potentials, gradient, second))
-    exact = 1e-12 if dtype == torch.float64 else 1e-4
-    for outcome in outcomes[1:]:
-        for values, expected in zip(outcome, outcomes[0]):
-            largest = float(expected.detach().abs().max())
-            torch.testing.assert_close(values, expected, rtol=0.0, atol=exact * largest)
+    solvers = [CoulombSolver(CUTOFF, memory=memory) for memory in (2**29, 100_000)]
+    assert_same_derivatives(solvers, graph, charges)
 
 
 @pytest.mark.parametrize("pbc", [(True, True, True), SLAB])

@@ -187,3 +187,23 @@ def solve_graph(solver, graph: Graph, charges: torch.Tensor) -> torch.Tensor:
         graph.systems,
         Pairs(rows.centers, rows.neighbors, distances),
     )
+
+
+def assert_same_derivatives(
+    solvers: list[torch.nn.Module], graph: Graph, charges: torch.Tensor
+) -> None:
+    """Potentials and two derivatives of their energy, in Python and in TorchScript."""
+    outcomes = []
+    for solver in solvers:
+        for module in (solver, torch.jit.script(solver)):
+            positions = graph.positions.clone().requires_grad_(True)
+            potentials = solve_graph(module, graph._replace(positions=positions), charges)
+            energy = (charges * potentials).sum()
+            (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
+            (second,) = torch.autograd.grad((gradient * gradient).sum(), positions)
+            outcomes.append((potentials, gradient, second))
+    exact = 1e-12 if positions.dtype == torch.float64 else 1e-4
+    for outcome in outcomes[1:]:
+        for values, expected in zip(outcome, outcomes[0]):
+            largest = float(expected.detach().abs().max())
+            torch.testing.assert_close(values, expected, rtol=0.0, atol=exact * largest)
