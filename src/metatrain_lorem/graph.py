@@ -58,21 +58,6 @@ class Geometry(NamedTuple):
     distances: torch.Tensor  # [G, W] their lengths
 
 
-def with_states(graph: Graph, states: torch.Tensor) -> Graph:
-    """The same with total charge and spin multiplicity of each system, ``[S, 2]``."""
-    return Graph(
-        graph.positions,
-        graph.species,
-        graph.cells,
-        graph.pbc,
-        graph.systems,
-        graph.centers,
-        graph.neighbors,
-        graph.cell_shifts,
-        states,
-    )
-
-
 def states_of(graph: Graph) -> torch.Tensor:
     """Total charge and spin multiplicity of each system, ``[S, 2]``, integers."""
     states = graph.states

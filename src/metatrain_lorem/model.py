@@ -22,7 +22,6 @@ from metatrain.utils.metadata import merge_metadata
 
 from . import checkpoints
 from .documentation import ModelHypers
-from .graph import with_states
 from .hypers import checked_zero_sums, network_arguments
 from .network.fixed_tables import with_fixed_tables
 from .network.lorem import Network, Nodes
@@ -34,7 +33,7 @@ from .outputs import (
     select_and_sum,
     without_mean,
 )
-from .systems import atom_samples, graph_of_systems, states_of_systems
+from .systems import atom_samples, graph_of_systems
 from .targets import (
     PARTS,
     TargetReadout,
@@ -72,15 +71,19 @@ class LOREM(ModelInterface[ModelHypers]):
     last_layer_parameter_names: dict[str, list[str]]
     zero_sum_targets: list[str]
     charge_targets: list[str]
+    # Total charge and spin multiplicity; none without `system_conditioning`
+    largest_states: Optional[tuple[int, int]]
 
     def __init__(self, hypers: ModelHypers, dataset_info: DatasetInfo) -> None:
         super().__init__(hypers, dataset_info, self.__default_metadata__)
         self.atomic_types = dataset_info.atomic_types
         self.network = Network(**network_arguments(hypers, self.atomic_types))
         self.cutoff = float(hypers["cutoff"])
-        self.has_states = bool(hypers["system_conditioning"])
-        self.max_charge = int(hypers["max_charge"])
-        self.max_spin_multiplicity = int(hypers["max_spin_multiplicity"])
+        self.largest_states = (
+            (int(hypers["max_charge"]), int(hypers["max_spin_multiplicity"]))
+            if hypers["system_conditioning"]
+            else None
+        )
         self.has_long_range = bool(hypers["long_range"]["enable"])
         self.zero_sum_targets = checked_zero_sums(hypers, dataset_info)
         self.neighbor_options = NeighborListOptions(
@@ -120,7 +123,7 @@ class LOREM(ModelInterface[ModelHypers]):
     def _add_target(self, name: str, target: TargetInfo) -> None:
         """Register a readout and the outputs that belong to it."""
         check_name(name, self.outputs)
-        if self.has_states and name == "charge":
+        if self.largest_states is not None and name == "charge":
             raise ValueError(
                 "target 'charge' has the name of the total charge, an input with "
                 "`system_conditioning`: call it 'charge/mbis', or alike"
@@ -157,17 +160,12 @@ class LOREM(ModelInterface[ModelHypers]):
 
     def requested_inputs(self) -> Dict[str, ModelOutput]:  # noqa: UP006
         """Total charge and spin multiplicity; systems without are neutral singlets."""
-        if not self.has_states:
+        if self.largest_states is None:
             return {}
         return {
             "charge": ModelOutput(unit="e", sample_kind="system"),
             "spin_multiplicity": ModelOutput(unit="", sample_kind="system"),
         }
-
-    @torch.jit.unused
-    def largest_states(self) -> Optional[tuple[int, int]]:
-        """Total charge and spin multiplicity; none without `system_conditioning`."""
-        return (self.max_charge, self.max_spin_multiplicity) if self.has_states else None
 
     # metatomic compares these annotations literally: typing's List and Dict it must be.
     def forward(
@@ -187,10 +185,7 @@ class LOREM(ModelInterface[ModelHypers]):
         results: dict[str, TensorMap] = {}
         if len(systems) == 0:
             return results
-        graph = graph_of_systems(systems, self.neighbor_options)
-        if self.has_states:
-            states = states_of_systems(systems, self.max_charge, self.max_spin_multiplicity)
-            graph = with_states(graph, states)
+        graph = graph_of_systems(systems, self.neighbor_options, self.largest_states)
         samples = atom_samples(graph)
         nodes = self.network(graph)
         atoms = self._predictions(nodes, samples, outputs)

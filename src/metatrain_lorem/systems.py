@@ -1,5 +1,7 @@
 """From metatomic systems to the plain tensors of the network."""
 
+from typing import Optional
+
 import torch
 from metatensor.torch import Labels
 from metatomic.torch import NeighborListOptions, System
@@ -8,7 +10,11 @@ from .graph import Graph
 from .ops.rows import count_rows
 
 
-def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Graph:
+def graph_of_systems(
+    systems: list[System],
+    options: NeighborListOptions,
+    largest_states: Optional[tuple[int, int]] = None,
+) -> Graph:
     """Concatenate systems into one graph.
 
     Pair vectors are not taken from the neighbor list: they follow from positions, cell
@@ -16,6 +22,8 @@ def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Gra
 
     :param systems: systems that hold the neighbor list of ``options``
     :param options: full neighbor list within the cutoff
+    :param largest_states: largest total charge and spin multiplicity, if they are read
+    :raises ValueError: for states beyond, see :func:`states_of_systems`
     """
     device = systems[0].device
     positions: list[torch.Tensor] = []
@@ -35,6 +43,9 @@ def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Gra
         index.append(torch.full_like(species[i], i))
         num_atoms += species[i].shape[0]
     all_pairs = torch.cat(samples)
+    states: Optional[torch.Tensor] = None
+    if largest_states is not None:
+        states = states_of_systems(systems, largest_states[0], largest_states[1])
     return Graph(
         positions=torch.cat(positions),
         species=torch.cat(species),
@@ -44,6 +55,7 @@ def graph_of_systems(systems: list[System], options: NeighborListOptions) -> Gra
         centers=all_pairs[:, 0],
         neighbors=all_pairs[:, 1],
         cell_shifts=all_pairs[:, 2:],
+        states=states,
     )
 
 

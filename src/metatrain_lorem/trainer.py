@@ -107,7 +107,7 @@ class Trainer(TrainerInterface[TrainerHypers]):
             model.dataset_info.targets,
             self.hypers["per_structure_targets"],
             model.neighbor_options,
-            model.largest_states(),
+            model.largest_states,
         )
         share = (process.rank, process.world_size)
         shared = (transforms, conversion, self.hypers, *share)

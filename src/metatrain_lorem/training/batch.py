@@ -9,7 +9,7 @@ from metatomic.torch import NeighborListOptions, System
 from metatrain.utils.data import TargetInfo
 
 from ..graph import Graph
-from ..systems import graph_of_systems, states_of_systems
+from ..systems import graph_of_systems
 
 
 class Block:
@@ -183,9 +183,7 @@ class Conversion:
         extra_data: Mapping[str, TensorMap],
     ) -> Batch:
         """Targets that the model does not know, and extra data but masks, are left out."""
-        graph = graph_of_systems(systems, self.neighbors)
-        if self.largest_states is not None:
-            graph = graph._replace(states=states_of_systems(systems, *self.largest_states))
+        graph = graph_of_systems(systems, self.neighbors, self.largest_states)
         num_atoms = torch.tensor([len(system) for system in systems])
         labels = {}
         for name in targets:
