@@ -72,6 +72,9 @@ def test_errors(folder, tmp_path, capsys, monkeypatch):
     FRAMES[0].copy().write(tmp_path / "gold.xyz")
     text = (tmp_path / "gold.xyz").read_text().replace("O ", "Au ")
     (tmp_path / "gold.xyz").write_text(text)
+    left = FRAMES[0].copy()
+    left.positions[1, :2] = 6000.0  # where the neighbor list would end Python
+    left.write(tmp_path / "left.xyz")
     (tmp_path / "there.svg").write_text("mine")
     there = str(tmp_path / "there.html")
     for arguments, message in [
@@ -81,6 +84,7 @@ def test_errors(folder, tmp_path, capsys, monkeypatch):
         ([model, frames, "-o", page, "--index", "9"], "has no frame '9'"),
         ([model, frames, "-o", page, "--index", "9:"], "has no frame '9:'"),
         ([model, str(tmp_path / "gold.xyz"), "-o", page], "does not know Au of frame 0"),
+        ([model, str(tmp_path / "left.xyz"), "-o", page], "too wide and too thin"),
         ([str(folder / "short.pt"), frames, "-o", page], "has no charges"),
         ([model, frames, "-o", str(tmp_path / "page")], "has to end with '.html'"),
         ([model, frames, "-o", there], "there.svg' is there"),

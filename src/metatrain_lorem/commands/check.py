@@ -21,6 +21,7 @@ from metatomic_ase import MetatomicCalculator
 
 from ..coulomb.neighbors import neighbor_list
 from ..coulomb.potentials import find_pairs
+from ..ops.extent import check_search
 
 
 CHARGES = "mtt::aux::charges"
@@ -80,7 +81,15 @@ def compare(model: AtomisticModel, solver: torch.nn.Module, atoms: ase.Atoms) ->
 
 
 def charges_of_model(model: AtomisticModel, atoms: ase.Atoms) -> torch.Tensor:
-    """What the atoms exchange, ``[N, C]``."""
+    """What the atoms exchange, ``[N, C]``.
+
+    :raises ValueError: for atoms that no neighbor list can be made of
+    """
+    lists = model.requested_neighbor_lists()
+    cutoff = max([options.engine_cutoff("angstrom") for options in lists])
+    arrays = (atoms.positions, atoms.cell.array, atoms.pbc)
+    positions, cell, pbc = (torch.from_numpy(array) for array in arrays)
+    check_search(positions, cell, pbc, cutoff)
     calculator = MetatomicCalculator(model, device="cpu")
     outputs = {CHARGES: ModelOutput(sample_kind="atom")}
     return calculator.run_model(atoms, outputs)[CHARGES].block().values.detach()
